@@ -1,0 +1,195 @@
+"""kanal.toml and the environment -> frozen settings.
+
+Put here what an operator may set, its default and its check. A secret is only ever the name of an
+environment variable (keys ending in `_env`); its value is read by whoever uses it, through
+`secret`, at the moment of use. Not here: what the pipeline knows of the domain (models/).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.contracts import Stream
+from pipelines.errors import SettingsError
+
+SOURCES = ("export", "imap", "sms", "twitter", "facebook", "feedback")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_SECTIONS = {
+    "kanal": {"data_dir", "models_dir", "registry", "workers", "group_rows"},
+    "snapshot": {"min_interval_minutes", "keep"},
+    "crm": {"url_env"},
+    "schedule": {"every_minutes"},
+    "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Where failures and stale channels are told; nothing set means nobody is told."""
+
+    webhook_env: str | None = None
+    smtp_host: str | None = None
+    smtp_port: int = 25
+    smtp_user_env: str | None = None
+    smtp_password_env: str | None = None
+    sender: str = "kanal@localhost"
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an operator set, with defaults filled in. Paths are absolute.
+
+    workers: processes that refine in parallel. group_rows: messages per warehouse transaction.
+    """
+
+    path: Path
+    data_dir: Path
+    models_dir: Path
+    streams: tuple[Stream, ...]
+    registry_overlays: tuple[Path, ...] = ()
+    workers: int = 2
+    group_rows: int = 50_000
+    snapshot_minutes: float = 10.0
+    snapshots_kept: int = 3
+    crm_url_env: str | None = None
+    every_minutes: int = 5
+    alerts: Alerts = field(default_factory=Alerts)
+
+    @property
+    def landing_dir(self) -> Path:
+        return self.data_dir / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def crm(self) -> Path:
+        return self.data_dir / "crm.duckdb"
+
+    @property
+    def analytics(self) -> Path:
+        return self.data_dir / "analytics.duckdb"
+
+    @property
+    def report(self) -> Path:
+        return self.data_dir / "report.html"
+
+    def streams_of(self, channel: str | None) -> tuple[Stream, ...]:
+        """Streams of one channel, or all; a channel without a stream is an error that says so."""
+        if channel is None:
+            return self.streams
+        found = tuple(s for s in self.streams if channel in (s.channel, s.key))
+        if not found:
+            known = ", ".join(sorted({s.channel for s in self.streams})) or "none"
+            raise SettingsError(f"no stream of channel {channel!r} in {self.path}; configured: {known}")
+        return found
+
+
+def secret(name: str | None, *, what: str) -> str:
+    """The value of environment variable `name`; SettingsError names the variable, never a value."""
+    if not name:
+        raise SettingsError(f"{what}: name the environment variable that holds it in kanal.toml")
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingsError(f"{what}: environment variable {name} is not set")
+    return value
+
+
+def find() -> Path:
+    """Where kanal.toml is: $KANAL_CONFIG, else ./kanal.toml."""
+    path = Path(os.environ.get("KANAL_CONFIG") or "kanal.toml")
+    if not path.is_file():
+        raise SettingsError(
+            f"no settings at {path}. Give --config FILE, set KANAL_CONFIG, or start from samples/kanal.toml"
+        )
+    return path
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read and check kanal.toml. Raises SettingsError that names the key at fault."""
+    path = (path or find()).absolute()
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"no settings at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    for section, keys in _SECTIONS.items():
+        _known(raw.get(section, {}), keys, f"[{section}]", path)
+    _known(raw, set(_SECTIONS) | {"stream"}, "the file", path)
+    general, alerts, snapshot = raw.get("kanal", {}), raw.get("alerts", {}), raw.get("snapshot", {})
+    root = path.parent
+
+    def place(value: str) -> Path:
+        return Path(os.path.normpath(root / value))
+
+    data_dir = os.environ.get("KANAL_DATA_DIR")
+    return Settings(
+        path=path,
+        data_dir=Path(data_dir).absolute() if data_dir else place(general.get("data_dir", "data")),
+        models_dir=place(general["models_dir"]) if "models_dir" in general else default_models_dir(),
+        streams=_streams(raw.get("stream", []), root, path),
+        registry_overlays=tuple(place(p) for p in general.get("registry", [])),
+        workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
+        group_rows=_number(general, "group_rows", 50_000, 1, 1_000_000, path),
+        snapshot_minutes=_number(snapshot, "min_interval_minutes", 10, 0, 1440, path),
+        snapshots_kept=_number(snapshot, "keep", 3, 1, 100, path),
+        crm_url_env=raw.get("crm", {}).get("url_env"),
+        every_minutes=_number(raw.get("schedule", {}), "every_minutes", 5, 1, 60, path),
+        alerts=Alerts(
+            webhook_env=alerts.get("webhook_env"),
+            smtp_host=alerts.get("smtp_host"),
+            smtp_port=_number(alerts, "smtp_port", 25, 1, 65535, path),
+            smtp_user_env=alerts.get("smtp_user_env"),
+            smtp_password_env=alerts.get("smtp_password_env"),
+            sender=alerts.get("from", "kanal@localhost"),
+            recipients=tuple(alerts.get("to", ())),
+        ),
+    )
+
+
+def default_models_dir() -> Path:
+    """models/ beside pipelines/, as in a clone; an installed Kanal sets kanal.models_dir."""
+    return Path(__file__).resolve().parent.parent / "models"
+
+
+def _streams(entries: list[dict[str, Any]], root: Path, path: Path) -> tuple[Stream, ...]:
+    streams, seen = [], set()
+    for number, entry in enumerate(entries, 1):
+        where = f"[[stream]] number {number} in {path}"
+        for key in ("channel", "name", "source"):
+            if not isinstance(entry.get(key), str):
+                raise SettingsError(f"{where}: `{key}` is missing")
+        for key in ("channel", "name"):
+            # These become folder names, so nothing that could climb out or clash on any system.
+            if not _NAME.fullmatch(entry[key]):
+                raise SettingsError(f"{where}: {key} {entry[key]!r} may hold a-z, 0-9, _ . - only")
+        if entry["source"] not in SOURCES:
+            raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(SOURCES)}")
+        options = {k: v for k, v in entry.items() if k not in ("channel", "name", "source")}
+        stream = Stream(entry["channel"], entry["name"], entry["source"], options, str(root))
+        if stream.key in seen:
+            raise SettingsError(f"{where}: stream {stream.key} is there twice")
+        seen.add(stream.key)
+        streams.append(stream)
+    return tuple(streams)
+
+
+def _known(table: Mapping[str, Any], keys: set[str], where: str, path: Path) -> None:
+    if unknown := sorted(set(table) - keys):
+        raise SettingsError(f"{path}: unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(keys))}")
+
+
+def _number(table: Mapping[str, Any], key: str, default: int, low: int, high: int, path: Path) -> int:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise SettingsError(f"{path}: {key} must be a number from {low} to {high}, not {value!r}")
+    return value  # type: ignore[return-value]

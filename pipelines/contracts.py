@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypedDict
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pyarrow as pa
 
 WIB = ZoneInfo("Asia/Jakarta")  # the one zone of schedules, partitions, marts and days
@@ -202,6 +203,7 @@ REPORTS = _schema(
     _field("version_no", INT, "1 for the first version seen, then counting up", null=False),
     _field("arrival", BIG, "Place of its first version in the recorded order", null=False),
     _field("occurred_at", TIME, "When it was said (fetched_at where the source does not say)", null=False),
+    _field("edited_at", TIME, "When this version was made, where the source says"),
     _field("received_at", TIME, "When its first version was fetched", null=False, run=True),
     _field("text", TEXT, "What was said: NFC, personal tokens masked", null=False),
     _field("title", TEXT, "Subject or headline, masked"),
@@ -227,7 +229,7 @@ REPORTS = _schema(
     _field("rw", INT, "RW number"),
     _field("landmark", TEXT, "Landmark named"),
     _field("postcode", TEXT, "Postcode named"),
-    _field("lat", REAL, "Latitude, WGS84: reported, or of the place found"),
+    _field("lat", REAL, "Latitude, WGS84: as reported, or of the landmark named"),
     _field("lon", REAL, "Longitude, WGS84"),
     _field("kelurahan_code", TEXT, "Kemendagri code of the kelurahan"),
     _field("kecamatan_code", TEXT, "Kemendagri code of the kecamatan"),
@@ -357,6 +359,29 @@ LEDGER = _schema(
     _field("seconds", REAL, "Its share of the load", null=False, run=True),
 )
 
+LEADERS = _schema(
+    "First reports of tickets as later reports are compared with them.",
+    _field("ticket_id", TEXT, "The ticket", null=False),
+    _field("arrival", BIG, "Place of the report in the recorded order", null=False),
+    _field("at", BIG, "When it was said, epoch seconds", null=False),
+    _field("group", TEXT, "Category group", null=False),
+    _field("author_key", TEXT, "Keyed hash of the author"),
+    _field("text_key", TEXT, "Hash of the text as compared"),
+    _field("words", TEXT, "Folded text, masked", null=False),
+    _field("lat", REAL, "Latitude"),
+    _field("lon", REAL, "Longitude"),
+    _field("kelurahan_code", TEXT, "Kemendagri code"),
+    _field("street", TEXT, "Street, normalised"),
+    _field("rt", INT, "RT number"),
+    _field("rw", INT, "RW number"),
+)
+
+LEADER_KEYS = _schema(
+    "Blocking keys by which leaders are found.",
+    _field("key", BIG, "64-bit hash of place, kind and time, or of text", null=False),
+    _field("arrival", BIG, "The leader", null=False),
+)
+
 WAREHOUSE: dict[str, pa.Schema] = {
     "messages": MESSAGES,
     "reports": REPORTS,
@@ -364,6 +389,8 @@ WAREHOUSE: dict[str, pa.Schema] = {
     "tickets": TICKETS,
     "ticket_events": TICKET_EVENTS,
     "vault": VAULT,
+    "leaders": LEADERS,
+    "leader_keys": LEADER_KEYS,
     "ledger": LEDGER,
 }
 KEYS = {
@@ -373,6 +400,8 @@ KEYS = {
     "tickets": ("ticket_id",),
     "ticket_events": ("event_id",),
     "vault": ("report_id",),
+    "leaders": ("ticket_id",),
+    "leader_keys": ("key", "arrival"),
     "ledger": ("channel", "stream", "sequence"),
 }
 
@@ -405,6 +434,24 @@ def ticket_no_of(first_report_id: str) -> str:
     """KN-XXXX-XXXX-XXXX: 60 bits of the first report's id; two of a million alike: odds 4e-7."""
     part = first_report_id[:12].upper()
     return f"KN-{part[:4]}-{part[4:8]}-{part[8:]}"
+
+
+# --- tables and rows ------------------------------------------------------------------------
+
+
+def column(frame: pd.DataFrame, name: str) -> list[Any]:
+    """A column as plain values, None where missing: pandas itself says NaN, NA or NaT by dtype."""
+    return pa.array(frame[name], from_pandas=True).to_pylist()
+
+
+def to_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The frame's columns in the schema's order and types; fails where a value does not fit."""
+    return pa.table([pa.array(frame[f.name], type=f.type, from_pandas=True) for f in schema], schema=schema)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow-backed frame of the table."""
+    return table.to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def is_run_column(field: pa.Field) -> bool:

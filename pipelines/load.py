@@ -1,0 +1,391 @@
+"""One entry of the order log -> rows of the warehouse, in one transaction.
+
+Belongs here: reading the entry's batches in their recorded order, deciding what is new, a repeat
+or an edit, linking, and handing all rows to the warehouse at once. What a row means is decided in
+transforms/; the result depends on the recorded order alone, not on how it was cut into entries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.contracts import (
+    LEADER_KEYS, LEADERS, LEDGER, LINKS, MESSAGES, REPORTS, TICKET_EVENTS, TICKETS, VAULT, Stream, column,
+    report_id_of, to_frame, to_table,
+)
+from pipelines.knowledge import Knowledge
+from pipelines.refine import Refined
+from pipelines.settings import Settings
+from pipelines.sinks.landing import BatchRef, Entry, Landing
+from pipelines.sinks.warehouse import Warehouse
+from pipelines.transforms import link, ticket
+
+_ORDER = [(name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What one entry brought; seconds per stage."""
+
+    messages: int = 0
+    reports: int = 0
+    repeats: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    events: int = 0
+    opened: int = 0
+    joined: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    streams: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
+    """(all messages of the entry in recorded order with lineage and `place`, footer of each batch)."""
+    parts, footers = [], {}
+    for ref in entry.batches:
+        table = landing.read(ref)
+        n = table.num_rows
+        footers[ref] = landing.footer(ref)
+        lineage = {
+            "channel": pa.array([ref.channel] * n, type=pa.string()),
+            "stream": pa.array([ref.stream] * n, type=pa.string()),
+            "sequence": pa.array(np.full(n, ref.sequence, dtype=np.int64)),
+            "row": pa.array(np.arange(n, dtype=np.int32)),
+        }
+        for name, values in lineage.items():
+            table = table.append_column(name, values)
+        parts.append(table)
+    landed = pa.concat_tables(parts)
+    landed = landed.take(pc.sort_indices(landed, sort_keys=_ORDER)).combine_chunks()
+    return landed.append_column("place", pa.array(np.arange(landed.num_rows, dtype=np.int64))), footers
+
+
+def streams_for(footers: Mapping[BatchRef, Any], settings: Settings) -> dict[tuple[str, str], Stream]:
+    """How to decode each stream: by kanal.toml where it still knows the stream, else by the footer."""
+    configured = {(s.channel, s.name): s for s in settings.streams}
+    found: dict[tuple[str, str], Stream] = {}
+    for ref, footer in footers.items():
+        key = (ref.channel, ref.stream)
+        found[key] = configured.get(key) or Stream(*key, footer.source, footer.options, str(settings.path.parent))
+    return found
+
+
+def apply_entry(
+    warehouse: Warehouse, landing: Landing, entry: Entry, settings: Settings, knowledge: Knowledge,
+    refine: Callable[..., Iterable[Refined]], *, run_id: str, now: Callable[[], datetime],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Loaded:
+    """Refine, link and write one recorded entry. Running it a second time fails on the ledger's key."""
+    clock = _Clock()
+    landed, footers = read_entry(landing, entry)
+    state = _State(landed, warehouse)
+    clock.lap("read")
+    fresh = landed.filter(pa.array(~state.known_repeats()))
+    parts = []
+    for part in refine(fresh, streams_for(footers, settings)):
+        parts.append(part)
+        progress(part.reports.num_rows + len(part.aside) + len(part.events))
+    progress(landed.num_rows - fresh.num_rows)
+    clock.lap("refine")
+    state.settle(parts)
+    reports, changes, links, leaders, keys = _link(state, warehouse, knowledge)
+    clock.lap("link")
+    tickets, history = _tickets(state, reports, changes, links, warehouse, knowledge)
+    clock.lap("ticket")
+    loaded = state.count(links)
+    current = _last_versions(reports)
+    vault = pa.concat_tables([p.vault for p in parts]) if parts else VAULT.empty_table()
+    rows = {
+        "ledger": _ledger(state, footers, entry, links, run_id, now(), clock.total()),
+        "messages": state.messages(footers),
+        "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
+        "vault": _last_vault(vault, set(column(current, "report_id")) if len(current) else set()),
+        "links": to_table(links, LINKS) if len(links) else LINKS.empty_table(),
+        "tickets": to_table(tickets, TICKETS) if len(tickets) else TICKETS.empty_table(),
+        "ticket_events": to_table(history, TICKET_EVENTS) if len(history) else TICKET_EVENTS.empty_table(),
+        "leaders": pa.Table.from_pylist([x._asdict() for x in leaders], schema=LEADERS),
+        "leader_keys": pa.table(
+            {"key": pa.array([k for k, _ in keys], pa.int64()), "arrival": pa.array([a for _, a in keys], pa.int64())},
+            schema=LEADER_KEYS,
+        ),
+    }
+    warehouse.write(rows)
+    clock.lap("write")
+    loaded.seconds = clock.laps
+    return loaded
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = self._first = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+    def total(self) -> float:
+        return time.perf_counter() - self._first
+
+
+class _State:
+    """What each message of one entry became, by its place in the recorded order."""
+
+    def __init__(self, landed: pa.Table, warehouse: Warehouse) -> None:
+        self.landed = landed.drop_columns(["payload"])
+        self.base = warehouse.next_arrival()
+        self.channel, self.stream = landed["channel"].to_pylist(), landed["stream"].to_pylist()
+        self.refs, self.versions = landed["source_ref"].to_pylist(), landed["version"].to_pylist()
+        self.sequences = landed["sequence"].to_pylist()
+        self.edited = landed["edited_at"].to_pylist()
+        self.ids = [report_id_of(*key) for key in zip(self.channel, self.stream, self.refs, strict=True)]
+        before = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(self.ids)))
+        self.before: dict[str, dict[str, Any]] = {row["report_id"]: row for row in before.to_pylist()}
+        self.outcome: list[str] = ["report"] * landed.num_rows
+        self.stage: list[str | None] = [None] * landed.num_rows
+        self.reason: list[str | None] = [None] * landed.num_rows
+        self.events: list[tuple[int, dict[str, Any]]] = []
+        self.reports = pd.DataFrame()
+
+    def known_repeats(self) -> np.ndarray:
+        """Messages that surely bring nothing: same version as stored, and the entry has no other."""
+        versions: dict[str, set[str]] = {}
+        for report_id, version in zip(self.ids, self.versions, strict=True):
+            versions.setdefault(report_id, set()).add(version)
+        flags = np.zeros(len(self.ids), dtype=bool)
+        for place, (report_id, version) in enumerate(zip(self.ids, self.versions, strict=True)):
+            row = self.before.get(report_id)
+            if row is not None and row["version"] == version and len(versions[report_id]) == 1:
+                flags[place] = True
+                self.outcome[place] = "repeat"
+        return flags
+
+    def settle(self, parts: Sequence[Refined]) -> None:
+        """Give each message its outcome, and each report version its number and arrival."""
+        for part in parts:
+            for place, outcome, stage, reason in part.aside:
+                self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, reason
+            self.events += part.events
+        seen_events: set[str] = set()
+        for place, _ in list(self.events):
+            self.outcome[place] = "event"
+            seen_events.add(self.ids[place])
+        table = pa.concat_tables([p.reports for p in parts]) if parts else None
+        if table is None or not table.num_rows:
+            return
+        places = table["place"].to_pylist()
+        current = {i: (r["version"], r["version_no"], r["arrival"], r["edited_at"]) for i, r in self.before.items()}
+        keep, numbers, arrivals = [], [], []
+        for index, place in enumerate(places):
+            report_id, version, edited = self.ids[place], self.versions[place], self.edited[place]
+            known = current.get(report_id)
+            if known is not None and known[0] == version:
+                self.outcome[place] = "repeat"
+                continue
+            if known is not None and edited is not None and known[3] is not None and edited < known[3]:
+                self.outcome[place] = "older"
+                continue
+            number, arrival = (1, self.base + place) if known is None else (known[1] + 1, known[2])
+            current[report_id] = (version, number, arrival, edited)
+            keep.append(index)
+            numbers.append(number)
+            arrivals.append(arrival)
+        frame = to_frame(table.take(keep))
+        self.reports = frame.assign(
+            version_no=pd.array(numbers, dtype="int64"), arrival=pd.array(arrivals, dtype="int64"),
+        )
+
+    def count(self, links: pd.DataFrame) -> Loaded:
+        loaded = Loaded(messages=len(self.outcome))
+        for place, outcome in enumerate(self.outcome):
+            per = loaded.streams.setdefault(f"{self.channel[place]}/{self.stream[place]}", dict.fromkeys(_COUNTS, 0))
+            per[_COUNTED[outcome]] += 1
+            per["messages"] += 1
+        for name in ("reports", "repeats", "filtered", "quarantined", "events"):
+            setattr(loaded, name, sum(per[name] for per in loaded.streams.values()))
+        for place, opened in self.links_by_place(links):
+            per = loaded.streams[f"{self.channel[place]}/{self.stream[place]}"]
+            per["opened" if opened else "joined"] += 1
+        loaded.opened = sum(per["opened"] for per in loaded.streams.values())
+        loaded.joined = sum(per["joined"] for per in loaded.streams.values())
+        return loaded
+
+    def links_by_place(self, links: pd.DataFrame) -> list[tuple[int, bool]]:
+        if not len(links):
+            return []
+        linked_at = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
+        found, done = [], set()
+        for place, report_id in enumerate(self.ids):
+            if self.outcome[place] == "report" and report_id in linked_at and report_id not in done:
+                done.add(report_id)
+                found.append((place, linked_at[report_id] == "opened"))
+        return found
+
+    def messages(self, footers: Mapping[BatchRef, Any]) -> pa.Table:
+        columns: dict[str, Any] = {n: self.landed[n] for n in ("channel", "stream", "sequence", "row", "source_ref", "version")}
+        columns |= {"report_id": self.ids, "outcome": self.outcome, "stage": self.stage, "reason": self.reason}
+        columns["landed_day"] = self.landed["landed_day"]
+        return pa.table([pa.chunked_array(c) if isinstance(c, pa.ChunkedArray) else pa.array(c, type=MESSAGES.field(n).type)
+                         for n, c in columns.items()], schema=MESSAGES)
+
+
+_COUNTED = {
+    "report": "reports", "repeat": "repeats", "older": "repeats", "filtered": "filtered", "quarantined": "quarantined",
+    "event": "events",
+}
+_COUNTS = ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined")
+
+
+def _link(
+    state: _State, warehouse: Warehouse, knowledge: Knowledge
+) -> tuple[pd.DataFrame, list[ticket.Change], pd.DataFrame, list[link.Leader], list[tuple[int, int]]]:
+    """Link what has no ticket yet; list what else happens to tickets, in recorded order."""
+    reports = state.reports
+    events = [(state.base + place, event) for place, event in state.events]
+    touched = [event["ticket_id"] for _, event in events]
+    if not len(reports):
+        none = pd.DataFrame(columns=LINKS.names)
+        return reports, [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events], none, [], []
+    ids = column(reports, "report_id")
+    linked = {
+        r["report_id"]: r["ticket_id"]
+        for r in warehouse.rows_of("links", "report_id", list(state.before), "report_id, ticket_id").to_pylist()
+    }
+    first, taken = [], set(linked)
+    for index, (report_id, kind) in enumerate(zip(ids, column(reports, "kind"), strict=True)):
+        if report_id not in taken and kind != "appreciation":
+            taken.add(report_id)
+            first.append(index)
+    # A later version that is the first to need a ticket is linked where it stands in the order.
+    places = column(reports, "place")
+    new = reports.iloc[first].assign(arrival=[state.base + places[i] for i in first])
+    items = link.candidates(new, groups=knowledge.taxonomy.groups, matching=knowledge.matching)
+    refs = column(new, "external_ref")
+    cites = [link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)]
+    blocks = link.block(items, knowledge.matching)
+    asked = np.unique(np.concatenate(blocks[1])) if blocks[1] else np.zeros(0, np.int64)
+    older_table, older_keys = warehouse.leaders_by_keys(pa.array(asked))
+    older = [link.Leader(**row) for row in older_table.to_pylist()]
+    numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
+    of_ref = warehouse.tickets_of_refs(numbers)
+    asked_for = sorted({*touched, *of_ref.values(), *(o.ticket_id for o in older)})
+    status = warehouse.rows_of("tickets", "ticket_id", asked_for, "ticket_id, status").to_pylist()
+    closed = frozenset(s["ticket_id"] for s in status if not ticket.is_open(s["status"]))
+    # A ticket that history brings in as finished never takes new reports.
+    done_at_birth = [ticket.status_of(s) for s in column(new, "status_reported")]
+    closings = [link.Closing(i.arrival, i.ticket_id, False) for i, s in zip(items, done_at_birth, strict=True) if s and not ticket.is_open(s)]
+    closings += [link.Closing(a, e["ticket_id"], ticket.is_open(e["status"])) for a, e in events if e.get("status")]
+    result = link.link(
+        items, column(new, "report_id"), refs, cites, blocks=blocks, older=older,
+        older_keys=list(zip(older_keys["key"].to_pylist(), older_keys["arrival"].to_pylist(), strict=True)),
+        tickets_of_ref=of_ref, closed=closed, closings=closings, matching=knowledge.matching,
+    )
+    changes = _changes(state, reports, linked, result.links, set(first))
+    changes += [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events]
+    return reports, sorted(changes, key=lambda c: c.arrival), result.links, result.leaders, result.keys
+
+
+def _changes(
+    state: _State, reports: pd.DataFrame, linked: Mapping[str, str], links: pd.DataFrame, first: set[int]
+) -> list[ticket.Change]:
+    """Joins and edits, each with the report's row (and the row before, for edits)."""
+    ticket_of = dict(linked) | dict(zip(column(links, "report_id"), column(links, "ticket_id"), strict=True))
+    level_of = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
+    wanted = [
+        index
+        for index, report_id in enumerate(column(reports, "report_id"))
+        if report_id in ticket_of and (index not in first or level_of.get(report_id) != "opened")
+    ]
+    if not wanted:
+        return []
+    rows = to_table(reports.iloc[wanted], pa.schema([*REPORTS, pa.field("place", pa.int64())])).to_pylist()
+    latest = {i: row for i, row in state.before.items()}
+    every = {}
+    for index, row in zip(wanted, rows, strict=True):
+        every[index] = row
+    changes = []
+    opened_rows: dict[str, dict[str, Any]] = {}
+    missing = {rows[k]["report_id"] for k in range(len(rows))} - set(latest)
+    for index in sorted(first):
+        report_id = reports["report_id"].iat[index]
+        if report_id in missing and index not in every:
+            opened_rows[report_id] = to_table(reports.iloc[[index]], REPORTS).to_pylist()[0]
+    for index, row in every.items():
+        report_id = row["report_id"]
+        arrival = state.base + row["place"]
+        if index in first:
+            changes.append(ticket.Change(arrival, "joined", ticket_of[report_id], report=row))
+        elif index >= min((i for i in first if reports["report_id"].iat[i] == report_id), default=-1):
+            before = latest.get(report_id) or opened_rows[report_id]
+            changes.append(ticket.Change(arrival, "edited", ticket_of[report_id], report=row, before=before))
+        latest[report_id] = row
+    return changes
+
+
+def _tickets(
+    state: _State, reports: pd.DataFrame, changes: list[ticket.Change], links: pd.DataFrame, warehouse: Warehouse,
+    knowledge: Knowledge,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    touched = list(dict.fromkeys(c.ticket_id for c in changes))
+    existing = to_frame(warehouse.rows_of("tickets", "ticket_id", touched))
+    opened = {r for r, level in zip(column(links, "report_id"), column(links, "level"), strict=True) if level == "opened"}
+    arrivals = dict(zip(column(links, "report_id"), column(links, "arrival"), strict=True))
+    rows, seen = [], set()
+    if len(reports):
+        kinds = column(reports, "kind")
+        for index, report_id in enumerate(column(reports, "report_id")):
+            if report_id in opened and report_id not in seen and kinds[index] != "appreciation":
+                seen.add(report_id)
+                rows.append(index)
+        first = reports.iloc[rows]
+        first = first.assign(arrival=[arrivals[i] for i in column(first, "report_id")])
+    else:
+        first = pd.DataFrame(columns=REPORTS.names)
+    return ticket.apply(existing, first, changes, clocks=knowledge.clocks)
+
+
+def _last_versions(reports: pd.DataFrame) -> pd.DataFrame:
+    return reports.drop_duplicates("report_id", keep="last") if len(reports) else reports
+
+
+def _last_vault(vault: pa.Table, kept: set[str]) -> pa.Table:
+    """Contacts of the reports written, last version of each."""
+    if not vault.num_rows:
+        return vault
+    frame = to_frame(vault).drop_duplicates("report_id", keep="last")
+    return to_table(frame[frame["report_id"].isin(kept)], VAULT)
+
+
+def _ledger(
+    state: _State, footers: Mapping[BatchRef, Any], entry: Entry, links: pd.DataFrame, run_id: str, now: datetime, seconds: float
+) -> pa.Table:
+    counts: dict[BatchRef, dict[str, int]] = {ref: dict.fromkeys(_COUNTS, 0) for ref in footers}
+    batch_of = [BatchRef(*key) for key in zip(state.channel, state.stream, state.sequences, strict=True)]
+    for place, outcome in enumerate(state.outcome):
+        counts[batch_of[place]]["messages"] += 1
+        counts[batch_of[place]][_COUNTED[outcome]] += 1
+    for place, opened in state.links_by_place(links):
+        counts[batch_of[place]]["opened" if opened else "joined"] += 1
+    total = max(1, len(state.outcome))
+    rows = [
+        {
+            "channel": ref.channel, "stream": ref.stream, "sequence": ref.sequence, "entry": entry.number,
+            "batch_id": footer.batch_id, "landed_at": footer.landed_at, "landed_day": footer.landed_day,
+            **{k: counts[ref][k] for k in ("messages", "reports", "repeats", "filtered", "quarantined", "events")},
+            "tickets_opened": counts[ref]["opened"], "tickets_joined": counts[ref]["joined"],
+            "run_id": run_id, "loaded_at": now, "seconds": seconds * counts[ref]["messages"] / total,
+        }
+        for ref, footer in footers.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=LEDGER)

@@ -1,0 +1,216 @@
+"""Landed messages -> reports, per message and in parallel: decode, then the transforms in their order.
+
+Belongs here: calling each step, and sorting out what a message became when a step set it aside.
+Not here: judging (transforms), storing (sinks), linking (load), which need the recorded order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+
+from pipelines import __version__
+from pipelines import knowledge as known
+from pipelines.contracts import (
+    REPORTS, VAULT, Draft, Message, Source, Stream, column, report_id_of, to_frame, to_table,
+)
+from pipelines.errors import FilteredMessage, RejectedMessage
+from pipelines.settings import Settings
+from pipelines.transforms import link
+from pipelines.transforms.classify import Classifier, classify
+from pipelines.transforms.locate import locate
+from pipelines.transforms.normalise import normalise
+from pipelines.transforms.redact import redact
+from pipelines.transforms.route import route
+
+_CHUNK = 2_000  # messages a task: enough for the vectorised steps, small enough to share evenly
+_FEEDBACK = "feedback"
+
+
+class Refined(NamedTuple):
+    """reports: contracts.REPORTS rows (arrival and version_no still 0) with `place` (row of the
+    input); vault: contracts.VAULT; aside: (place, outcome, stage, reason); events: (place, event)."""
+
+    reports: pa.Table
+    vault: pa.Table
+    aside: list[tuple[int, str, str, str]]
+    events: list[tuple[int, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What refining needs besides the messages."""
+
+    knowledge: known.Knowledge
+    model: Classifier
+    key: bytes
+    versions: Mapping[str, str]
+
+
+@contextmanager
+def judging(settings: Settings, key: bytes, *, messages: int) -> Iterator[Any]:
+    """A function (landed table, streams) -> Refined parts in order; with worker processes where
+    there is enough to share."""
+    known.build_classifier(settings)
+    if settings.workers == 1 or messages < 2 * _CHUNK:
+        yield partial(_refine_here, make_judge(settings, key))
+        return
+    # Fork after the model is loaded would be cheaper, but DuckDB and Dagster threads are alive by now.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.refine", "spacy", "pipelines.transforms.classifier"])
+    with ProcessPoolExecutor(settings.workers, mp_context=context, initializer=_start_worker, initargs=(settings, key)) as pool:
+        yield partial(_refine_pooled, pool)
+
+
+def make_judge(settings: Settings, key: bytes) -> Judge:
+    knowledge = known.load(settings)
+    folder = known.build_classifier(settings)
+    versions = {"code": __version__, "model": folder.name, "data": knowledge.data_version}
+    return Judge(knowledge, known.load_classifier(folder), key, versions)
+
+
+def versions_of(settings: Settings) -> dict[str, str]:
+    """Versions of code, model and data as they would judge now."""
+    return {
+        "code": __version__,
+        "model": known.classifier_version(settings.models_dir),
+        "data": known.load(settings).data_version,
+    }
+
+
+_worker: dict[str, Judge] = {}
+
+
+def _start_worker(settings: Settings, key: bytes) -> None:
+    _worker["judge"] = make_judge(settings, key)
+
+
+def _refine_in_worker(landed: pa.Table, streams: Mapping[tuple[str, str], Stream]) -> Refined:
+    return refine(landed, streams, _worker["judge"])
+
+
+def _refine_here(judge: Judge, landed: pa.Table, streams: Mapping[tuple[str, str], Stream]) -> Iterator[Refined]:
+    for start in range(0, landed.num_rows, _CHUNK):
+        yield refine(landed.slice(start, _CHUNK), streams, judge)
+
+
+def _refine_pooled(
+    pool: ProcessPoolExecutor, landed: pa.Table, streams: Mapping[tuple[str, str], Stream]
+) -> Iterator[Refined]:
+    # combine_chunks: a slice would be pickled with the whole table behind it
+    chunks = [landed.slice(i, _CHUNK).combine_chunks() for i in range(0, landed.num_rows, _CHUNK)]
+    yield from pool.map(_refine_in_worker, chunks, [streams] * len(chunks))
+
+
+def source_of(name: str) -> Source:
+    """The module of sources/ that a stream names."""
+    return importlib.import_module(f"pipelines.sources.{name}")  # type: ignore[return-value]
+
+
+def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: Judge) -> Refined:
+    """Decode and judge each message.
+
+    landed: contracts.LANDED columns plus channel, stream, sequence, row and `place`. streams:
+    (channel, stream) -> Stream with the options decode needs. Never raises for one message's sake.
+    """
+    drafts: list[Draft] = []
+    kept: list[dict[str, Any]] = []
+    aside: list[tuple[int, str, str, str]] = []
+    events: list[tuple[int, dict[str, Any]]] = []
+    for row in landed.to_pylist():
+        stream = streams[row["channel"], row["stream"]]
+        try:
+            if row["problem"]:
+                raise RejectedMessage(row["problem"], stage="pull")
+            message = _message(row)
+            source = source_of(stream.source)
+            if stream.source == _FEEDBACK:
+                events.append((row["place"], source.event(message)))  # type: ignore[attr-defined]
+                continue
+            drafts.append(source.decode(message, stream))
+        except RejectedMessage as error:
+            aside.append((row["place"], "quarantined", error.stage, error.reason))
+        except FilteredMessage as error:
+            aside.append((row["place"], "filtered", "decode", str(error)))
+        else:
+            kept.append(row)
+    frame, vault = _judge(_draft_frame(drafts, kept), judge)
+    places = pa.array([row["place"] for row in kept], type=pa.int64())
+    return Refined(to_table(frame, REPORTS).append_column("place", places), to_table(vault, VAULT), aside, events)
+
+
+def _message(row: Mapping[str, Any]) -> Message:
+    return Message(
+        row["source_ref"], row["version"], row["payload"], row["payload_type"], row["fetched_at"],
+        row["occurred_at"], row["edited_at"], row["origin"],
+    )
+
+
+_PLAIN = [f.name for f in fields(Draft) if f.name not in ("attachments", "extra", "occurred_at")]
+_DRAFT_TYPES = {"lat": pa.float64(), "lon": pa.float64(), "accuracy_m": pa.float64(), "private": pa.bool_()}
+
+
+def _draft_frame(drafts: list[Draft], rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Drafts with their messages' identity and times, as an Arrow-backed frame."""
+    data: dict[str, pa.Array] = {
+        name: pa.array([getattr(d, name) for d in drafts], type=_DRAFT_TYPES.get(name, pa.string())) for name in _PLAIN
+    }
+    for name in ("channel", "stream", "source_ref", "version"):
+        data[name] = pa.array([r[name] for r in rows], type=pa.string())
+    data["sequence"] = pa.array([r["sequence"] for r in rows], type=pa.int64())
+    data["row"] = pa.array([r["row"] for r in rows], type=pa.int32())
+    for name in ("edited_at", "fetched_at"):
+        data[name] = pa.array([r[name] for r in rows], type=REPORTS.field("occurred_at").type)
+    data["occurred_at"] = pa.array(
+        [_sane(d.occurred_at or r["occurred_at"], r["fetched_at"]) for d, r in zip(drafts, rows, strict=True)],
+        type=REPORTS.field("occurred_at").type,
+    )
+    data["report_id"] = pa.array([report_id_of(r["channel"], r["stream"], r["source_ref"]) for r in rows], type=pa.string())
+    data["attachments"] = pa.array([orjson.dumps(d.attachments).decode() for d in drafts], type=pa.string())
+    data["attachment_count"] = pa.array([len(d.attachments) for d in drafts], type=pa.int32())
+    data["extra"] = pa.array([_extra(d) for d in drafts], type=pa.string())
+    return to_frame(pa.table(data))
+
+
+def _sane(said: datetime | None, fetched: datetime) -> datetime | None:
+    """A time the source claims, unless it lies before 2000 or more than a day ahead of the fetch."""
+    if said is None or said.year < 2000 or (said - fetched).total_seconds() > 86_400:
+        return None
+    return said.astimezone(UTC)
+
+
+def _extra(draft: Draft) -> str:
+    extra = dict(draft.extra)
+    if draft.accuracy_m is not None:
+        extra["accuracy_m"] = draft.accuracy_m
+    return orjson.dumps(extra, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The transforms, in order, and the columns that ride along."""
+    knowledge = judge.knowledge
+    clean = normalise(drafts, languages=knowledge.languages)
+    masked, vault = redact(clean, key=judge.key)
+    classified = classify(masked, model=judge.model, taxonomy=knowledge.taxonomy, thresholds=knowledge.thresholds)
+    located = locate(classified, gazetteer=knowledge.gazetteer)
+    routed = route(located, routing=knowledge.routing, accept_place=knowledge.accept_place)
+    return routed.assign(
+        version_no=0,
+        arrival=0,
+        received_at=routed["fetched_at"],
+        text_key=[link.text_key(t) for t in column(routed, "text")],
+        code_version=judge.versions["code"],
+        model_version=judge.versions["model"],
+        data_version=judge.versions["data"],
+    ), vault

@@ -1,0 +1,136 @@
+"""What the DuckDB stores share: DDL from contracts, named migrations, the writer's file lock.
+
+Not here: what any one store holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from pipelines.contracts import describe
+from pipelines.errors import PermanentError, TransientError
+
+Migration = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
+
+_TYPES = {
+    pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE", pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ", pa.binary(): "BLOB",
+    pa.list_(pa.string()): "VARCHAR[]",
+}
+
+
+def create_table(name: str, schema: pa.Schema, *, primary_key: tuple[str, ...] = ()) -> str:
+    """CREATE TABLE of a schema; identifiers come from contracts alone, never from input."""
+    columns = [f'"{f.name}" {_TYPES[f.type]}{"" if f.nullable else " NOT NULL"}' for f in schema]
+    if primary_key:
+        columns.append(f"PRIMARY KEY ({', '.join(primary_key)})")
+    return f'CREATE TABLE IF NOT EXISTS "{name}" ({", ".join(columns)})'
+
+
+def comment_on(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
+    """Descriptions of contracts as comments, so that any client shows them."""
+    about = (schema.metadata or {}).get(b"description", b"").decode()
+    con.execute(f'COMMENT ON TABLE "{name}" IS {quote(about)}')
+    for field in schema:
+        con.execute(f'COMMENT ON COLUMN "{name}"."{field.name}" IS {quote(describe(field))}')
+
+
+def quote(text: str) -> str:
+    """A SQL string literal: for the places that take no parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def connect(path: Path, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]) -> duckdb.DuckDBPyConnection:
+    """Open for writing and bring the schema up to date. The file is readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        con = duckdb.connect(str(path))
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise TransientError(f"{path} is open in another program; close it and try again") from error
+        raise PermanentError(f"{path} cannot be opened: {error}. If it is damaged, run: kanal rebuild") from error
+    path.chmod(0o600)
+    con.execute("SET TimeZone = 'UTC'")
+    migrate(con, migrations)
+    return con
+
+
+def migrate(con: duckdb.DuckDBPyConnection, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]) -> None:
+    """Run the named migrations not yet recorded, each with its record in one transaction."""
+    con.execute("CREATE TABLE IF NOT EXISTS schema_migrations (name VARCHAR PRIMARY KEY, applied_at TIMESTAMPTZ)")
+    done = {name for (name,) in con.execute("SELECT name FROM schema_migrations").fetchall()}
+    pending = [name for name in migrations if name not in done]
+    for name in pending:
+        with transaction(con):
+            migrations[name](con)
+            con.execute("INSERT INTO schema_migrations VALUES (?, now())", [name])
+    if pending:  # altered tables in a WAL have made files unopenable after a kill
+        con.execute("CHECKPOINT")
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """BEGIN .. COMMIT; rolled back if the body raises."""
+    con.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        rollback(con)
+        raise
+    commit(con)
+
+
+def commit(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("COMMIT")
+
+
+def rollback(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error:
+        return  # the failure that brought us here has ended the transaction already
+
+
+def insert(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    if rows.num_rows:
+        con.register("_rows", rows)
+        con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
+        con.unregister("_rows")
+
+
+def replace(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, key: str) -> None:
+    """Delete the rows with these keys and insert the new ones: an upsert without an index."""
+    if rows.num_rows:
+        con.register("_rows", rows)
+        con.execute(f'DELETE FROM "{name}" WHERE "{key}" IN (SELECT "{key}" FROM _rows)')
+        con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
+        con.unregister("_rows")
+
+
+@contextmanager
+def writer_lock(path: Path, *, wait_seconds: float = 60) -> Iterator[None]:
+    """The one writer's lock beside `path`; waits, then TransientError says who holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = path.with_name(path.name + ".lock")
+    note = path.with_name(path.name + ".holder")
+    lock = FileLock(str(lock_path))
+    try:
+        lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        holder = note.read_text("utf-8").strip() if note.exists() else "an unknown process"
+        raise TransientError(
+            f"{path.name} is being written by {holder}; waited {wait_seconds:g} s. Try again when it is done"
+        ) from None
+    try:
+        note.write_text(f"process {os.getpid()}\n", "utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()

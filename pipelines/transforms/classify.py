@@ -1,0 +1,118 @@
+"""Masked reports -> kind and category, with confidence, runner-up and what it looked at.
+
+Two judgements meet: the classifier's and the citizen's own choice. Which one counts is a rule, and
+`category_source` names it. Where neither is sure enough the category stays empty and the report
+waits for review. Belongs here: that rule. Not here: the model itself (classifier).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from pipelines.contracts import column
+
+class Classifier(Protocol):
+    """What classify asks of the trained component (transforms/classifier.py)."""
+
+    def predict(self, texts: list[str]) -> Mapping[str, object]: ...
+
+    def evidence(self, texts: list[str], head: str, labels: object, most: int = 3) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """names: id -> official name; aliases: folded label -> id; catch_all: ids that say little;
+    groups: id -> coarse group, within which reports may be one incident."""
+
+    names: Mapping[str, str]
+    aliases: Mapping[str, str]
+    catch_all: frozenset[str]
+    groups: Mapping[str, str]
+
+    def category_of(self, label: object) -> str | None:
+        """Category id of a label as a channel writes it; None for no or an unknown label."""
+        if not isinstance(label, str):
+            return None
+        return self.aliases.get(fold_label(label))
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When a judgement counts; confidences 0..1, from models/classifier.toml.
+
+    accept: the model alone is believed from here on. override: from here on it is believed against
+    the citizen's choice. reported: how far a citizen's choice is believed where the model is unsure.
+    kind: below it the kind is a complaint, by far the most frequent.
+    """
+
+    accept: float
+    override: float
+    reported: float
+    kind: float
+
+
+NONE = "lainnya"  # the corpus' label for texts that belong to no category
+
+
+def fold_label(label: str) -> str:
+    return " ".join(label.lower().split())
+
+
+def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, thresholds: Thresholds) -> pd.DataFrame:
+    """Add kind*, category* columns of contracts.REPORTS.
+
+    reports: text, title (masked), category_reported (label as written, or None).
+    """
+    spoken = [f"{title}\n{text}" if title else text for title, text in zip(column(reports, "title"), column(reports, "text"), strict=True)]
+    judged = model.predict(spoken)
+    category, kind = judged["category"], judged["kind"]
+    labels = column(reports, "category_reported")
+    reported = [taxonomy.category_of(label) for label in labels]
+    first = [category.labels[i] for i in category.first]  # type: ignore[attr-defined]
+    second = [category.labels[i] for i in category.second]  # type: ignore[attr-defined]
+    sure = category.confidence.tolist()  # type: ignore[attr-defined]
+    chosen = [
+        choose(f, c, r, catch_all=r in taxonomy.catch_all, thresholds=thresholds)
+        for f, c, r in zip(first, sure, reported, strict=True)
+    ]
+    kinds = [kind.labels[i] for i in kind.first]  # type: ignore[attr-defined]
+    kind_sure = kind.confidence.tolist()  # type: ignore[attr-defined]
+    certain = [c >= thresholds.kind or k == "complaint" for k, c in zip(kinds, kind_sure, strict=True)]
+    return reports.drop(columns="category_reported").assign(
+        kind=[k if ok else "complaint" for k, ok in zip(kinds, certain, strict=True)],
+        kind_confidence=[round(c, 3) if ok else 0.5 for c, ok in zip(kind_sure, certain, strict=True)],
+        category=[c for c, _, _ in chosen],
+        category_confidence=[round(p, 3) for _, p, _ in chosen],
+        category_source=[s for _, _, s in chosen],
+        category_model=[None if f == NONE else f for f in first],
+        category_runner_up=[None if s == NONE else s for s in second],
+        category_evidence=model.evidence(spoken, "category", np.asarray(category.first)),  # type: ignore[attr-defined]
+        category_reported=reported,
+        category_label=labels,
+    )
+
+
+def choose(
+    model: str, confidence: float, reported: str | None, *, catch_all: bool, thresholds: Thresholds
+) -> tuple[str | None, float, str]:
+    """(category that counts or None, its confidence, whose judgement it is).
+
+    The citizen's choice stands unless it is a catch-all or the model is very sure of another; the
+    model alone stands from `accept` on; otherwise a person decides.
+    """
+    if reported and model == reported:
+        return reported, max(confidence, thresholds.reported), "agreed"
+    if reported and not catch_all:
+        if model != NONE and confidence >= thresholds.override:
+            return model, confidence, "model"
+        return reported, thresholds.reported, "reported"
+    if model != NONE and confidence >= thresholds.accept:
+        return model, confidence, "model"
+    if reported:  # a catch-all is better than nothing, but only just
+        return reported, thresholds.reported / 2, "reported"
+    return None, 0.0, "none"

@@ -75,16 +75,16 @@ def load(settings: Settings) -> Knowledge:
     hashed = blake2b(digest_size=8)
     for path in [*files, *([boundaries] if boundaries.exists() else [])]:
         hashed.update(_bytes(path))
-    channels = _channels(settings)
+    registry = channels(settings)
     gazetteer = _gazetteer(models / "gazetteer", boundaries)
     classifier = _toml(models / "classifier.toml")
     return Knowledge(
-        channels=channels,
+        channels=registry,
         languages={tag: frozenset(words) for tag, words in _toml(models / "language.toml").items()},
         taxonomy=_taxonomy(models / "taxonomy.toml"),
         thresholds=Thresholds(**classifier["thresholds"]),
         accept_place=float(classifier["place"]["accept"]),
-        routing=_routing(models, gazetteer, channels),
+        routing=_routing(models, gazetteer, registry),
         clocks=_clocks(models / "sla.toml"),
         gazetteer=gazetteer,
         matching=_matching(models / "matching.toml"),
@@ -99,13 +99,36 @@ _FILES = (
 )
 
 
-def channel_of(knowledge: Knowledge, stream: Stream) -> Channel:
-    """The registry's entry of a stream; SettingsError tells how to add one."""
-    if channel := knowledge.channels.get(stream.channel):
+def channel_of(registry: Mapping[str, Channel], stream: Stream) -> Channel | None:
+    """The registry's entry of a stream (None for the CRM's own); SettingsError tells how to add one."""
+    if stream.channel.startswith("_"):
+        return None
+    if channel := registry.get(stream.channel):
         return channel
     raise SettingsError(
         f"channel {stream.channel!r} is in no registry; add it to models/channels.toml or to an overlay"
         " named under [kanal] registry"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people call the ids that travel: id -> name. area: codes of every level."""
+
+    categories: Mapping[str, str]
+    agencies: Mapping[str, str]
+    channels: Mapping[str, str]
+    kelurahan: pd.DataFrame
+
+
+def names(settings: Settings) -> Names:
+    """Names for whatever shows figures to people."""
+    models = settings.models_dir
+    return Names(
+        _taxonomy(models / "taxonomy.toml").names,
+        {e["id"]: e["name"] for e in _toml(models / "agencies.toml")["agency"]},
+        {c.id: c.name for c in channels(settings).values()},
+        _csv(models / "gazetteer" / "kelurahan.csv"),
     )
 
 
@@ -130,18 +153,19 @@ def _csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
 
 
-def _channels(settings: Settings) -> dict[str, Channel]:
-    channels = {}
+def channels(settings: Settings) -> dict[str, Channel]:
+    """The registry with its overlays, by id."""
+    found = {}
     for path in (settings.models_dir / "channels.toml", *settings.registry_overlays):
         for entry in _toml(path).get("channel", []):
             try:
-                channels[entry["id"]] = Channel(
+                found[entry["id"]] = Channel(
                     entry["id"], entry["name"], entry["kind"], bool(entry["geo_tagged"]), entry["responsible"],
                     entry.get("description", ""),
                 )
             except KeyError as error:
                 raise SettingsError(f"{path}: channel {entry.get('id', '?')!r} lacks {error}") from error
-    return channels
+    return found
 
 
 def _taxonomy(path: Path) -> Taxonomy:

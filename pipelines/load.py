@@ -48,6 +48,17 @@ class Loaded:
     seconds: dict[str, float] = field(default_factory=dict)
     streams: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    def add(self, other: Loaded) -> None:
+        """Take in what another entry brought."""
+        for name in ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        for stream, counts in other.streams.items():
+            mine = self.streams.setdefault(stream, dict.fromkeys(counts, 0))
+            for name, count in counts.items():
+                mine[name] += count
+
 
 def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
     """(all messages of the entry in recorded order with lineage and `place`, footer of each batch)."""

@@ -60,17 +60,18 @@ class Judge:
 
 @contextmanager
 def judging(settings: Settings, key: bytes, *, messages: int) -> Iterator[Any]:
-    """A function (landed table, streams) -> Refined parts in order; with worker processes where
-    there is enough to share."""
+    """(knowledge, function (landed table, streams) -> Refined parts in order); with worker processes
+    where there is enough to share."""
     known.build_classifier(settings)
     if settings.workers == 1 or messages < 2 * _CHUNK:
-        yield partial(_refine_here, make_judge(settings, key))
+        judge = make_judge(settings, key)
+        yield judge.knowledge, partial(_refine_here, judge)
         return
     # Fork after the model is loaded would be cheaper, but DuckDB and Dagster threads are alive by now.
     context = get_context("forkserver")
     context.set_forkserver_preload(["pipelines.refine", "spacy", "pipelines.transforms.classifier"])
     with ProcessPoolExecutor(settings.workers, mp_context=context, initializer=_start_worker, initargs=(settings, key)) as pool:
-        yield partial(_refine_pooled, pool)
+        yield known.load(settings), partial(_refine_pooled, pool)
 
 
 def make_judge(settings: Settings, key: bytes) -> Judge:

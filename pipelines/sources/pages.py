@@ -18,11 +18,15 @@ from typing import Any
 from pipelines.contracts import Batch, Message, Stream
 from pipelines.errors import RejectedMessage, SettingsError, TransientError
 
+_BROKEN = object()
+
 # (page, path relative to the folder, fetched_at) -> its messages
 Reader = Callable[[Any, PurePosixPath, datetime], list[Message]]
 
 
-def replay(stream: Stream, cursor: dict[str, Any], now: Callable[[], datetime], read: Reader) -> Iterator[Batch]:
+def replay(
+    stream: Stream, cursor: dict[str, Any], now: Callable[[], datetime], read: Reader
+) -> Iterator[Batch]:
     """A Batch for each page of `pages_dir` not yet read, in the order of their names.
 
     The cursor gains `done`, the content hashes read. A file that is no JSON becomes one Message
@@ -43,14 +47,22 @@ def replay(stream: Stream, cursor: dict[str, Any], now: Callable[[], datetime], 
         done.add(digest)
         name, fetched = PurePosixPath(path.relative_to(folder).as_posix()), now()
         try:
-            messages = read(json.loads(data), name, fetched)
+            page = json.loads(data)
         except (ValueError, RecursionError):
+            page = _BROKEN
+        try:
+            messages = [] if page is _BROKEN else read(page, name, fetched)
+        except RecursionError:  # nested so deep that it can be read but not written again
+            page = _BROKEN
+        if page is _BROKEN:
             messages = [_unreadable(data, digest, name, fetched)]
         yield Batch(messages, {**cursor, "done": sorted(done)})
 
 
 def _unreadable(data: bytes, digest: str, name: PurePosixPath, fetched: datetime) -> Message:
-    problem = f"Berkas {name.name} bukan JSON yang utuh. Rekam ulang halaman itu lalu taruh di folder yang sama."
+    problem = (
+        f"Berkas {name.name} bukan JSON yang utuh. Rekam ulang halaman itu lalu taruh di folder yang sama."
+    )
     return Message(
         f"page:{digest}", digest, data, "application/octet-stream", fetched, origin=str(name), problem=problem
     )

@@ -1,0 +1,358 @@
+"""The whole way: pull -> land -> refine -> link -> load -> deliver -> publish.
+
+Knows no orchestrator and no terminal: the CLI and Dagster both call these functions and nothing
+below them. Each may be killed at any moment and called again; what was done stays done.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines import knowledge as known
+from pipelines.contracts import WIB, Batch, Stream
+from pipelines.errors import KanalError, PermanentError, SettingsError
+from pipelines.load import Loaded, apply_entry
+from pipelines.refine import judging, source_of, versions_of
+from pipelines.settings import Settings
+from pipelines.sinks.landing import BatchRef, Entry, Landing, put_if_absent
+from pipelines.sinks.warehouse import Warehouse, open_warehouse
+
+FEEDBACK = Stream("_crm", "status", "feedback", {})
+Progress = Callable[[str, int, int | None], None]  # (what, steps made since the last call, steps in all)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_run_id() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+def silent(what: str, steps: int, total: int | None) -> None:
+    """Progress for nobody."""
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What one stream brought; error: why it stopped, where it did."""
+
+    stream: str
+    messages: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    error: KanalError | None = None
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run did. `streams` adds up Loaded.streams; failures: stream or stage -> what to do."""
+
+    run_id: str
+    pulled: list[Pulled] = field(default_factory=list)
+    loaded: Loaded = field(default_factory=Loaded)
+    delivered: int = 0
+    snapshot: Path | None = None
+    report: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.failures) or self.loaded.quarantined > 0
+
+
+# --- pull -> land ---------------------------------------------------------------------------
+
+
+def streams_of(settings: Settings, channel: str | None = None) -> tuple[Stream, ...]:
+    """The configured streams, and the CRM's status events where all are asked for."""
+    if channel is None:
+        return (*settings.streams, feedback_stream(settings))
+    return (feedback_stream(settings),) if channel == FEEDBACK.channel else settings.streams_of(channel)
+
+
+def feedback_stream(settings: Settings) -> Stream:
+    options = {"url_env": settings.crm_url_env} if settings.crm_url_env else {"database": str(settings.crm)}
+    return replace(FEEDBACK, options=options, root=str(settings.path.parent))
+
+
+def land(
+    settings: Settings, stream: Stream, *, run_id: str, now: Callable[[], datetime] = utc_now,
+    since: date | None = None, files: Sequence[Path] | None = None, progress: Progress = silent,
+) -> Pulled:
+    """Pull a stream to its end and land every batch; never raises a KanalError, but returns it.
+
+    since: read again from where the stream stood when that day (Asia/Jakarta) began; what is known
+    comes back as repeats. files: take these files instead of what the inbox holds.
+    """
+    begin = time.perf_counter()
+    result = Pulled(stream.key)
+    try:
+        known.channel_of(known.channels(settings), stream)
+        _land(settings, stream, result, run_id, now, since, files, progress)
+    except KanalError as error:
+        result.error = error
+    result.seconds = time.perf_counter() - begin
+    return result
+
+
+def _land(
+    settings: Settings, stream: Stream, result: Pulled, run_id: str, now: Callable[[], datetime],
+    since: date | None, files: Sequence[Path] | None, progress: Progress,
+) -> None:
+    source, landing = source_of(stream.source), Landing(settings.landing_dir)
+    head = landing.head(stream)
+    cursor = _cursor_before(landing, stream, since) if since else head.cursor
+    while True:
+        for batch in _batches(source, stream, cursor, files, now):
+            won = landing.put(
+                stream, head, batch.messages, batch.cursor, source_version=source.VERSION, run_id=run_id, now=now(),
+            )
+            if won is None:
+                break
+            if won is not head:
+                result.batches += 1
+            result.messages += len(batch.messages)
+            progress(f"pull {stream.key}", len(batch.messages), None)
+            head = won
+        else:
+            return
+        # Another process landed this stream's next batch: go on from what it left.
+        head = landing.head(stream)
+        cursor = head.cursor
+
+
+def _batches(
+    source: Any, stream: Stream, cursor: dict[str, Any] | None, files: Sequence[Path] | None,
+    now: Callable[[], datetime],
+) -> Iterable[Batch]:
+    if files is None:
+        return source.pull(stream, cursor, now=now)
+    if not hasattr(source, "import_files"):
+        raise SettingsError(f"{stream.key}: source {stream.source} takes no files; import into an export stream")
+    return source.import_files(stream, cursor, files, now=now)
+
+
+def _cursor_before(landing: Landing, stream: Stream, day: date) -> dict[str, Any] | None:
+    """The cursor of the newest batch landed before `day` began in Jakarta."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=WIB)
+    for sequence in reversed(landing.sequences(stream.channel, stream.name)):
+        footer = landing.footer(BatchRef(stream.channel, stream.name, sequence))
+        if footer.landed_at < begin:
+            return footer.cursor
+    return None
+
+
+def import_stream(settings: Settings, channel: str) -> Stream:
+    """The one export stream of a channel that `kanal import` feeds."""
+    found = [s for s in settings.streams_of(channel) if s.source == "export"]
+    if len(found) != 1:
+        names = ", ".join(s.key for s in found) or "none"
+        raise SettingsError(f"{channel}: exactly one export stream can take files; found: {names}. Name it in full")
+    return found[0]
+
+
+# --- load -----------------------------------------------------------------------------------
+
+
+def load(
+    settings: Settings, *, run_id: str, now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+    failures: dict[str, str] | None = None,
+) -> Loaded:
+    """Refine, link and load everything landed and not yet in the ledger.
+
+    Entries recorded but not applied (a run was killed in between) come first, as recorded.
+    failures: gains an entry for each stream whose landing cannot be read; the others go on.
+    """
+    landing = Landing(settings.landing_dir)
+    with open_warehouse(settings.warehouse) as warehouse:
+        recorded = list(landing.order(above=warehouse.last_entry()))
+        groups, rows = pending(landing, warehouse.loaded(), recorded, settings.group_rows, failures)
+        rows += sum(landing.footer(ref).rows for entry in recorded for ref in entry.batches)
+        if not recorded and not groups:
+            return Loaded()
+        progress("load", 0, rows)
+        versions = versions_of(settings)
+        number = recorded[-1].number if recorded else warehouse.last_entry()
+        entries = _record(landing, recorded, groups, number, versions)
+        return apply_entries(settings, warehouse, entries, messages=rows, run_id=run_id, now=now, progress=progress)
+
+
+def _record(
+    landing: Landing, recorded: Sequence[Entry], groups: Sequence[Sequence[BatchRef]], number: int,
+    versions: dict[str, str],
+) -> Iterator[Entry]:
+    """Recorded entries, then one new entry a group, recorded only when its turn has come."""
+    yield from recorded
+    for group in groups:
+        number += 1
+        if not landing.append_order(number, group, versions):
+            raise PermanentError(
+                f"entry {number} of the order log was written by another warehouse over the same landing;"
+                " give each warehouse its own data_dir, then run: kanal rebuild"
+            )
+        yield from landing.order(above=number - 1)
+
+
+def apply_entries(
+    settings: Settings, warehouse: Warehouse, entries: Iterable[Entry], *, messages: int, run_id: str,
+    now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+) -> Loaded:
+    """Apply entries in order, each in one transaction; what they brought together."""
+    landing, total = Landing(settings.landing_dir), Loaded()
+    with judging(settings, author_secret(settings), messages=messages) as (knowledge, refine):
+        for entry in entries:
+            total.add(
+                apply_entry(
+                    warehouse, landing, entry, settings, knowledge, refine, run_id=run_id, now=now,
+                    progress=lambda steps: progress("load", steps, messages),
+                )
+            )
+    return total
+
+
+def pending(
+    landing: Landing, loaded: dict[tuple[str, str], int], recorded: Sequence[Entry], group_rows: int,
+    failures: dict[str, str] | None = None,
+) -> tuple[list[list[BatchRef]], int]:
+    """(groups of landed batches that no entry names yet, their messages), in order of landing."""
+    newest = dict(loaded)
+    for entry in recorded:
+        for ref in entry.batches:
+            key = (ref.channel, ref.stream)
+            newest[key] = max(newest.get(key, -1), ref.sequence)
+    waiting = []
+    for channel, stream in landing.streams():
+        try:
+            for sequence in landing.sequences(channel, stream, above=newest.get((channel, stream), -1)):
+                ref = BatchRef(channel, stream, sequence)
+                footer = landing.footer(ref)
+                waiting.append((footer.landed_at, ref, footer.rows))
+        except PermanentError as error:
+            if failures is None:
+                raise
+            failures[f"{channel}/{stream}"] = str(error)
+    groups: list[list[BatchRef]] = []
+    room = 0
+    for _, ref, rows in sorted(waiting):
+        if not groups or rows > room:
+            groups.append([])
+            room = group_rows
+        groups[-1].append(ref)
+        room -= rows
+    return groups, sum(rows for _, _, rows in waiting)
+
+
+def author_secret(settings: Settings) -> bytes:
+    """Key of the authors' hash: made once, beside landing, so that landing alone rebuilds all."""
+    path = settings.landing_dir / "author.key"
+    if not path.exists():
+        put_if_absent(path, os.urandom(32))
+        path.chmod(0o600)
+    return path.read_bytes()
+
+
+# --- deliver, publish -----------------------------------------------------------------------
+
+
+def deliver(settings: Settings, *, everything: bool = False) -> int:
+    """Bring the CRM store up to date; returns tickets written. everything: compare all of them."""
+    from pipelines.sinks import crm
+
+    with open_warehouse(settings.warehouse) as warehouse, crm.open_crm(settings) as store:
+        return crm.deliver(warehouse, store, everything=everything)
+
+
+def publish(
+    settings: Settings, *, now: Callable[[], datetime] = utc_now, hurry: bool = False
+) -> tuple[Path, Path] | None:
+    """Prove the warehouse, then build the snapshot and draw the report from it.
+
+    None: the last snapshot holds the same already, or is younger than the setting allows (unless
+    `hurry`). Raises PermanentError where a proof fails: nothing is published then.
+    """
+    from pipelines.sinks import report, snapshot
+
+    with open_warehouse(settings.warehouse) as warehouse:
+        if not snapshot.due(settings, warehouse, now(), hurry=hurry):
+            return None
+        check(warehouse)
+        path = snapshot.build(settings, warehouse, known.names(settings), now())
+    return path, report.draw(settings, now())
+
+
+def check(warehouse: Warehouse) -> None:
+    """PermanentError where a key or a promise of the warehouse is broken."""
+    if broken := {what: rows for what, rows in warehouse.violations().items() if rows}:
+        told = "; ".join(f"{what} ({rows})" for what, rows in broken.items())
+        raise PermanentError(
+            f"the warehouse breaks its promises, nothing is published: {told}. Run: kanal audit, then kanal rebuild"
+        )
+
+
+# --- the whole way --------------------------------------------------------------------------
+
+
+def run(
+    settings: Settings, *, channel: str | None = None, since: date | None = None,
+    files: Sequence[Path] | None = None, now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+    hurry: bool = True,
+) -> RunResult:
+    """Everything once. One stream's or stage's failure is told in the result and stops no other.
+
+    files: import these into the channel's export stream instead of pulling.
+    """
+    result = RunResult(new_run_id())
+    streams = (import_stream(settings, channel or ""),) if files is not None else streams_of(settings, channel)
+    clock = _Stages(result)
+    for stream in streams:
+        pulled = land(
+            settings, stream, run_id=result.run_id, now=now, since=since, files=files, progress=progress
+        )
+        result.pulled.append(pulled)
+        if pulled.error:
+            result.failures[stream.key] = str(pulled.error)
+    clock.lap("pull")
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("load", lambda: _into(result, "loaded", load(
+            settings, run_id=result.run_id, now=now, progress=progress, failures=result.failures))),
+        ("deliver", lambda: _into(result, "delivered", deliver(settings))),
+        ("publish", lambda: _published(result, publish(settings, now=now, hurry=hurry))),
+    ]
+    for name, step in steps:
+        progress(name, 0, None)
+        try:
+            step()
+        except KanalError as error:
+            result.failures[name] = str(error)
+            if name == "load":
+                break
+        clock.lap(name)
+    return result
+
+
+def _into(result: RunResult, name: str, value: Any) -> None:
+    setattr(result, name, value)
+
+
+def _published(result: RunResult, made: tuple[Path, Path] | None) -> None:
+    if made is not None:
+        result.snapshot, result.report = made
+
+
+class _Stages:
+    def __init__(self, result: RunResult) -> None:
+        self._result, self._last = result, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._result.seconds[name] = now - self._last
+        self._last = now

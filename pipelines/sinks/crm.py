@@ -1,0 +1,304 @@
+"""The CRM's store: tickets as officers see them, in crm.duckdb or PostgreSQL.
+
+Delivery is an upsert guarded by the ticket's version, in one transaction with its watermark, both
+in the CRM's own database: a second delivery changes nothing. Columns that officers own are written
+once. Contacts go to PostgreSQL only, behind a function that checks a role and logs every call.
+
+Belongs here: the store's tables and delivery. Not here: what the CRM sends back (sources/feedback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import duckdb
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from pipelines.contracts import OFFICER_COLUMNS, REPORTS, TICKETS, VAULT, describe
+from pipelines.errors import PermanentError, SettingsError, TransientError
+from pipelines.settings import Settings, secret
+from pipelines.sinks import duck
+from pipelines.sinks.warehouse import Warehouse
+
+_BATCH = 50_000  # tickets a transaction
+
+
+_REPORT_COLUMNS = (
+    "report_id", "channel", "occurred_at", "title", "text", "kind", "source_url", "external_ref", "address_text", "lat",
+    "lon", "kelurahan_code", "attachments", "private",
+)
+TICKET_REPORTS = pa.schema(
+    [
+        pa.field("ticket_id", pa.string(), nullable=False, metadata={"description": "The ticket"}),
+        *(REPORTS.field(n) for n in _REPORT_COLUMNS),
+        pa.field("level", pa.string(), nullable=False, metadata={"description": "How it came to this ticket"}),
+        pa.field("version_no", pa.int32(), nullable=False, metadata={"description": "Version of the report"}),
+    ],
+    metadata={"description": "Every report of every ticket, masked: what citizens said"},
+)
+STATUS_EVENTS = pa.schema(
+    [
+        pa.field("event_no", pa.int64(), nullable=False, metadata={"description": "Rising number, never reused"}),
+        pa.field("ticket_id", pa.string(), nullable=False, metadata={"description": "The ticket"}),
+        pa.field("status", pa.string(), metadata={"description": "New status; null: unchanged"}),
+        pa.field("category", pa.string(), metadata={"description": "Category the officer chose"}),
+        pa.field("agency_id", pa.string(), metadata={"description": "Agency the officer chose"}),
+        pa.field("unit", pa.string(), metadata={"description": "Unit the officer chose"}),
+        pa.field("kelurahan_code", pa.string(), metadata={"description": "Area the officer chose"}),
+        pa.field("note", pa.string(), metadata={"description": "Remark without personal data"}),
+        pa.field("actor", pa.string(), metadata={"description": "Role that acted, never a name"}),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False, metadata={"description": "When"}),
+    ],
+    metadata={"description": "Written by the CRM, read by Kanal: what officers did"},
+)
+_DELIVERY = pa.schema(
+    [pa.field("name", pa.string(), nullable=False), pa.field("value", pa.int64(), nullable=False)],
+    metadata={"description": "How far Kanal has delivered"},
+)
+TABLES = {"tickets": TICKETS, "ticket_reports": TICKET_REPORTS, "status_events": STATUS_EVENTS, "delivery": _DELIVERY}
+
+
+class Store(Protocol):
+    """A CRM store that is open for one delivery."""
+
+    def watermark(self) -> int: ...
+
+    def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
+        """Write what is new or newer, and the watermark where given, in one transaction."""
+
+
+def deliver(warehouse: Warehouse, store: Store, *, everything: bool = False) -> int:
+    """Bring every ticket that changed since the store's watermark; returns how many were written.
+
+    everything: look at all tickets, not only those with events past the watermark.
+    """
+    reached = warehouse.next_arrival()
+    since = -1 if everything else store.watermark()
+    changed = [
+        ticket
+        for (ticket,) in warehouse.con.execute(
+            "SELECT ticket_id FROM ticket_events WHERE arrival >= ? GROUP BY ticket_id ORDER BY min(arrival), ticket_id",
+            [since],
+        ).fetchall()
+    ]
+    written = 0
+    for start in range(0, len(changed), _BATCH):
+        part = changed[start : start + _BATCH]
+        # The watermark moves with the last part alone: a delivery cut short starts over, harmlessly.
+        mark = reached if start + _BATCH >= len(changed) else None
+        written += store.upsert(*_rows(warehouse, part), mark)
+    if not changed and since != reached:
+        store.upsert(TICKETS.empty_table(), TICKET_REPORTS.empty_table(), VAULT.empty_table(), reached)
+    return written
+
+
+def _rows(warehouse: Warehouse, ticket_ids: Sequence[str]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    tickets = warehouse.rows_of("tickets", "ticket_id", ticket_ids)
+    con = warehouse.con
+    con.register("_wanted", pa.table({"v": pa.array(ticket_ids, type=pa.string())}))
+    columns = ", ".join(f"r.{c}" for c in _REPORT_COLUMNS)
+    joined = "FROM links l JOIN reports r USING (report_id) WHERE l.ticket_id IN (SELECT v FROM _wanted)"
+    reports = con.execute(f"SELECT l.ticket_id, {columns}, l.level, r.version_no {joined} ORDER BY l.arrival").to_arrow_table()
+    contacts = con.execute(
+        "SELECT v.* FROM vault v JOIN links l USING (report_id) WHERE l.ticket_id IN (SELECT v FROM _wanted) ORDER BY 1"
+    ).to_arrow_table()
+    con.unregister("_wanted")
+    return tickets, reports, contacts
+
+
+@contextmanager
+def open_crm(settings: Settings) -> Iterator[Store]:
+    """The store that kanal.toml names: PostgreSQL where [crm] url_env is set, else crm.duckdb."""
+    if settings.crm_url_env:
+        with _open_postgres(secret(settings.crm_url_env, what="CRM store")) as store:
+            yield store
+        return
+    con = duck.connect(settings.crm, {"0001_create_tables": _create})
+    try:
+        yield DuckStore(con)
+    finally:
+        con.close()
+
+
+# --- DuckDB ---------------------------------------------------------------------------------
+
+
+def _create(con: duckdb.DuckDBPyConnection) -> None:
+    for name, schema in TABLES.items():
+        con.execute(duck.create_table(name, schema))
+        duck.comment_on(con, name, schema)
+
+
+class DuckStore:
+    """crm.duckdb; holds no contacts."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self.con = con
+
+    def watermark(self) -> int:
+        row = self.con.execute("SELECT max(value) FROM delivery WHERE name = 'arrival'").fetchone()
+        return -1 if row is None or row[0] is None else row[0]
+
+    def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
+        con = self.con
+        con.register("_tickets", tickets)
+        con.register("_reports", reports)
+        ours = ", ".join(f'"{c}" = n."{c}"' for c in TICKETS.names if c not in (*OFFICER_COLUMNS, "ticket_id"))
+        with duck.transaction(con):
+            changed = con.execute(
+                f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id AND t.version < n.version"
+            ).fetchone()
+            added = con.execute("INSERT INTO tickets SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)").fetchone()
+            if reports.num_rows:
+                con.execute("DELETE FROM ticket_reports WHERE report_id IN (SELECT report_id FROM _reports)")
+                con.execute("INSERT INTO ticket_reports SELECT * FROM _reports")
+            if watermark is not None:
+                con.execute("DELETE FROM delivery WHERE name = 'arrival'")
+                con.execute("INSERT INTO delivery VALUES ('arrival', ?)", [watermark])
+        con.unregister("_tickets")
+        con.unregister("_reports")
+        return (changed or (0,))[0] + (added or (0,))[0]
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------
+
+_PG_TYPES = {
+    pa.string(): "text", pa.int32(): "integer", pa.int64(): "bigint", pa.float64(): "double precision",
+    pa.bool_(): "boolean", pa.timestamp("us", tz="UTC"): "timestamptz", pa.list_(pa.string()): "text[]",
+}
+_PG_KEYS = {"tickets": "ticket_id", "ticket_reports": "report_id", "status_events": "event_no", "delivery": "name"}
+CONTACT_ROLE = "kanal_contacts"
+
+# Contacts leave the database only through this function, for members of one role, and never silently.
+_PG_CONTACTS = f"""
+CREATE SCHEMA IF NOT EXISTS kanal_vault;
+REVOKE ALL ON SCHEMA kanal_vault FROM PUBLIC;
+CREATE TABLE IF NOT EXISTS kanal_vault.contacts (
+    report_id text PRIMARY KEY, author_name text, author_ref text, phone text, email text);
+CREATE TABLE IF NOT EXISTS kanal_vault.contact_access (
+    at timestamptz NOT NULL DEFAULT now(), who text NOT NULL, ticket_id text NOT NULL, reason text NOT NULL);
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{CONTACT_ROLE}') THEN CREATE ROLE {CONTACT_ROLE} NOLOGIN; END IF;
+END $$;
+CREATE OR REPLACE FUNCTION contacts_of(wanted text, reason text)
+RETURNS TABLE (report_id text, author_name text, phone text, email text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF length(trim(coalesce(reason, ''))) < 5 THEN RAISE EXCEPTION 'say why these contacts are needed'; END IF;
+    INSERT INTO kanal_vault.contact_access (who, ticket_id, reason) VALUES (session_user, wanted, reason);
+    RETURN QUERY SELECT c.report_id, c.author_name, c.phone, c.email FROM kanal_vault.contacts c
+        JOIN {{schema}}.ticket_reports r ON r.report_id = c.report_id WHERE r.ticket_id = wanted ORDER BY 1;
+END $$;
+REVOKE ALL ON FUNCTION contacts_of(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION contacts_of(text, text) TO {CONTACT_ROLE};
+"""
+
+
+@contextmanager
+def _open_postgres(url: str) -> Iterator[Store]:
+    try:
+        con = psycopg.connect(url, connect_timeout=10, application_name="kanal")
+    except psycopg.OperationalError as error:
+        # The driver's own words may repeat the URL, and with it a password.
+        raise TransientError(f"CRM store: PostgreSQL cannot be reached ({type(error).__name__}); check the URL and server") from None
+    except psycopg.ProgrammingError:
+        raise SettingsError("CRM store: the variable that [crm] url_env names holds no PostgreSQL URL") from None
+    with con:
+        _create_postgres(con)
+        yield PostgresStore(con)
+
+
+def _create_postgres(con: psycopg.Connection) -> None:
+    with con.transaction():
+        con.execute("SELECT pg_advisory_xact_lock(4021706)")  # two first deliveries at once
+        con.execute("CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz)")
+        done = {row[0] for row in con.execute("SELECT name FROM schema_migrations").fetchall()}
+        if "0001_create_tables" not in done:
+            for name, schema in TABLES.items():
+                _create_postgres_table(con, name, schema)
+            con.execute("INSERT INTO schema_migrations VALUES ('0001_create_tables', now())")
+        if "0002_contacts" not in done:
+            schema_name = con.execute("SELECT quote_ident(current_schema())").fetchone()
+            con.execute(_PG_CONTACTS.replace("{schema}", schema_name[0] if schema_name else "public"))  # type: ignore[arg-type]
+            con.execute("INSERT INTO schema_migrations VALUES ('0002_contacts', now())")
+
+
+def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:
+    columns = [
+        sql.SQL("{} {} {}").format(
+            sql.Identifier(f.name), sql.SQL(_PG_TYPES[f.type]), sql.SQL("" if f.nullable else "NOT NULL")  # type: ignore[arg-type]
+        )
+        for f in schema
+    ]
+    if name == "status_events":  # the CRM only inserts; numbers are ours to give
+        columns[0] = sql.SQL("event_no bigint GENERATED BY DEFAULT AS IDENTITY")
+    key = sql.SQL("PRIMARY KEY ({})").format(sql.Identifier(_PG_KEYS[name]))
+    con.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(name), sql.SQL(", ").join([*columns, key])))
+    for f in schema:
+        con.execute(
+            sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(sql.Identifier(name), sql.Identifier(f.name), sql.Literal(describe(f)))
+        )
+
+
+class PostgresStore:
+    """The production CRM's database."""
+
+    def __init__(self, con: psycopg.Connection) -> None:
+        self.con = con
+
+    def watermark(self) -> int:
+        row = self.con.execute("SELECT max(value) FROM delivery WHERE name = 'arrival'").fetchone()
+        return -1 if row is None or row[0] is None else row[0]
+
+    def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
+        try:
+            with self.con.transaction():
+                written = self._merge("tickets", tickets, "ticket_id", keep=OFFICER_COLUMNS, newer="version")
+                self._merge("ticket_reports", reports, "report_id")
+                self._merge("contacts", contacts, "report_id", schema="kanal_vault")
+                if watermark is not None:
+                    self.con.execute(
+                        "INSERT INTO delivery VALUES ('arrival', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                        [watermark],
+                    )
+        except psycopg.OperationalError as error:
+            raise TransientError(f"CRM store: the connection broke while delivering ({type(error).__name__})") from None
+        except psycopg.Error as error:
+            raise PermanentError(f"CRM store: PostgreSQL refused the delivery ({error.sqlstate}: {type(error).__name__})") from None
+        return written
+
+    def _merge(
+        self, table: str, rows: pa.Table, key: str, *, keep: Sequence[str] = (), newer: str | None = None,
+        schema: str | None = None,
+    ) -> int:
+        if not rows.num_rows:
+            return 0
+        target = sql.Identifier(schema, table) if schema else sql.Identifier(table)
+        staged = sql.Identifier(f"new_{table}")
+        names = sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
+        self.con.execute(sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP").format(staged, target))
+        with self.con.cursor() as cursor, cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(staged, names)) as copy:
+            for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                copy.write_row([_clean(value) for value in row])
+        updates = sql.SQL(", ").join(
+            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in rows.column_names if c != key and c not in keep
+        )
+        guard = sql.SQL("")
+        if newer:
+            guard = sql.SQL("WHERE {0}.{1} < excluded.{1}").format(target, sql.Identifier(newer))
+        done = self.con.execute(
+            sql.SQL("INSERT INTO {target} ({names}) SELECT {names} FROM {staged} ON CONFLICT ({key}) DO UPDATE SET {updates} {guard}").format(
+                target=target, names=names, staged=staged, key=sql.Identifier(key), updates=updates, guard=guard
+            )
+        )
+        self.con.execute(sql.SQL("DROP TABLE {}").format(staged))
+        return done.rowcount
+
+
+def _clean(value: Any) -> Any:
+    """PostgreSQL's text has no NUL; DuckDB's may."""
+    return value.replace("\0", "") if isinstance(value, str) else value

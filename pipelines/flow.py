@@ -21,8 +21,9 @@ from pipelines.errors import KanalError, PermanentError, SettingsError
 from pipelines.load import Loaded, apply_entry
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
+from pipelines.sinks.duck import writer_lock
 from pipelines.sinks.landing import BatchRef, Entry, Landing, put_if_absent
-from pipelines.sinks.warehouse import Warehouse, open_warehouse
+from pipelines.sinks.warehouse import Warehouse, open_warehouse, opened
 
 FEEDBACK = Stream("_crm", "status", "feedback", {})
 Progress = Callable[[str, int, int | None], None]  # (what, steps made since the last call, steps in all)
@@ -85,8 +86,14 @@ def feedback_stream(settings: Settings) -> Stream:
 
 
 def land(
-    settings: Settings, stream: Stream, *, run_id: str, now: Callable[[], datetime] = utc_now,
-    since: date | None = None, files: Sequence[Path] | None = None, progress: Progress = silent,
+    settings: Settings,
+    stream: Stream,
+    *,
+    run_id: str,
+    now: Callable[[], datetime] = utc_now,
+    since: date | None = None,
+    files: Sequence[Path] | None = None,
+    progress: Progress = silent,
 ) -> Pulled:
     """Pull a stream to its end and land every batch; never raises a KanalError, but returns it.
 
@@ -105,8 +112,14 @@ def land(
 
 
 def _land(
-    settings: Settings, stream: Stream, result: Pulled, run_id: str, now: Callable[[], datetime],
-    since: date | None, files: Sequence[Path] | None, progress: Progress,
+    settings: Settings,
+    stream: Stream,
+    result: Pulled,
+    run_id: str,
+    now: Callable[[], datetime],
+    since: date | None,
+    files: Sequence[Path] | None,
+    progress: Progress,
 ) -> None:
     source, landing = source_of(stream.source), Landing(settings.landing_dir)
     head = landing.head(stream)
@@ -114,7 +127,13 @@ def _land(
     while True:
         for batch in _batches(source, stream, cursor, files, now):
             won = landing.put(
-                stream, head, batch.messages, batch.cursor, source_version=source.VERSION, run_id=run_id, now=now(),
+                stream,
+                head,
+                batch.messages,
+                batch.cursor,
+                source_version=source.VERSION,
+                run_id=run_id,
+                now=now(),
             )
             if won is None:
                 break
@@ -131,7 +150,10 @@ def _land(
 
 
 def _batches(
-    source: Any, stream: Stream, cursor: dict[str, Any] | None, files: Sequence[Path] | None,
+    source: Any,
+    stream: Stream,
+    cursor: dict[str, Any] | None,
+    files: Sequence[Path] | None,
     now: Callable[[], datetime],
 ) -> Iterable[Batch]:
     if files is None:
@@ -164,7 +186,11 @@ def import_stream(settings: Settings, channel: str) -> Stream:
 
 
 def load(
-    settings: Settings, *, run_id: str, now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+    settings: Settings,
+    *,
+    run_id: str,
+    now: Callable[[], datetime] = utc_now,
+    progress: Progress = silent,
     failures: dict[str, str] | None = None,
 ) -> Loaded:
     """Refine, link and load everything landed and not yet in the ledger.
@@ -187,7 +213,10 @@ def load(
 
 
 def _record(
-    landing: Landing, recorded: Sequence[Entry], groups: Sequence[Sequence[BatchRef]], number: int,
+    landing: Landing,
+    recorded: Sequence[Entry],
+    groups: Sequence[Sequence[BatchRef]],
+    number: int,
     versions: dict[str, str],
 ) -> Iterator[Entry]:
     """Recorded entries, then one new entry a group, recorded only when its turn has come."""
@@ -203,8 +232,14 @@ def _record(
 
 
 def apply_entries(
-    settings: Settings, warehouse: Warehouse, entries: Iterable[Entry], *, messages: int, run_id: str,
-    now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+    settings: Settings,
+    warehouse: Warehouse,
+    entries: Iterable[Entry],
+    *,
+    messages: int,
+    run_id: str,
+    now: Callable[[], datetime] = utc_now,
+    progress: Progress = silent,
 ) -> Loaded:
     """Apply entries in order, each in one transaction; what they brought together."""
     landing, total = Landing(settings.landing_dir), Loaded()
@@ -212,7 +247,14 @@ def apply_entries(
         for entry in entries:
             total.add(
                 apply_entry(
-                    warehouse, landing, entry, settings, knowledge, refine, run_id=run_id, now=now,
+                    warehouse,
+                    landing,
+                    entry,
+                    settings,
+                    knowledge,
+                    refine,
+                    run_id=run_id,
+                    now=now,
                     progress=lambda steps: progress("load", steps, messages),
                 )
             )
@@ -220,7 +262,10 @@ def apply_entries(
 
 
 def pending(
-    landing: Landing, loaded: dict[tuple[str, str], int], recorded: Sequence[Entry], group_rows: int,
+    landing: Landing,
+    loaded: dict[tuple[str, str], int],
+    recorded: Sequence[Entry],
+    group_rows: int,
     failures: dict[str, str] | None = None,
 ) -> tuple[list[list[BatchRef]], int]:
     """(groups of landed batches that no entry names yet, their messages), in order of landing."""
@@ -298,12 +343,78 @@ def check(warehouse: Warehouse) -> None:
         )
 
 
+# --- rebuild --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """before, after: table -> hash of its rows (before is empty without an old warehouse);
+    other_versions: entries whose recorded code, model or data are not those of now."""
+
+    loaded: Loaded
+    before: dict[str, str]
+    after: dict[str, str]
+    other_versions: int
+
+
+def rebuild(settings: Settings, *, now: Callable[[], datetime] = utc_now, progress: Progress = silent) -> Rebuilt:
+    """Replay the order log into a new warehouse, prove it, and put it in the old one's place.
+
+    Killed on the way it leaves the old warehouse as it was. Entries not yet recorded are left to
+    the next load. Raises PermanentError where landing cannot be read or a proof fails.
+    """
+    landing = Landing(settings.landing_dir)
+    entries = list(landing.order())
+    versions = versions_of(settings)
+    messages = sum(landing.footer(ref).rows for entry in entries for ref in entry.batches)
+    target = settings.warehouse.with_name("rebuilt.duckdb")
+    with writer_lock(settings.warehouse):
+        before = _hashes(settings.warehouse)
+        _remove(target)
+        with open_warehouse(target) as warehouse:
+            progress("load", 0, messages)
+            loaded = apply_entries(
+                settings, warehouse, entries, messages=messages, run_id=new_run_id(), now=now, progress=progress
+            )
+            check(warehouse)
+            after = warehouse.table_hashes()
+        # The old one's log goes first: beside the new file it would be replayed into it.
+        _wal(settings.warehouse).unlink(missing_ok=True)
+        target.replace(settings.warehouse)
+    return Rebuilt(loaded, before, after, sum(entry.versions != versions for entry in entries))
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """Table hashes of the old warehouse; empty where there is none or it cannot be opened."""
+    if not path.exists():
+        return {}
+    try:
+        with opened(path) as warehouse:
+            return warehouse.table_hashes()
+    except PermanentError:
+        return {}
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _wal(path).unlink(missing_ok=True)
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
 # --- the whole way --------------------------------------------------------------------------
 
 
 def run(
-    settings: Settings, *, channel: str | None = None, since: date | None = None,
-    files: Sequence[Path] | None = None, now: Callable[[], datetime] = utc_now, progress: Progress = silent,
+    settings: Settings,
+    *,
+    channel: str | None = None,
+    since: date | None = None,
+    files: Sequence[Path] | None = None,
+    now: Callable[[], datetime] = utc_now,
+    progress: Progress = silent,
     hurry: bool = True,
 ) -> RunResult:
     """Everything once. One stream's or stage's failure is told in the result and stops no other.
@@ -314,16 +425,20 @@ def run(
     streams = (import_stream(settings, channel or ""),) if files is not None else streams_of(settings, channel)
     clock = _Stages(result)
     for stream in streams:
-        pulled = land(
-            settings, stream, run_id=result.run_id, now=now, since=since, files=files, progress=progress
-        )
+        pulled = land(settings, stream, run_id=result.run_id, now=now, since=since, files=files, progress=progress)
         result.pulled.append(pulled)
         if pulled.error:
             result.failures[stream.key] = str(pulled.error)
     clock.lap("pull")
     steps: list[tuple[str, Callable[[], None]]] = [
-        ("load", lambda: _into(result, "loaded", load(
-            settings, run_id=result.run_id, now=now, progress=progress, failures=result.failures))),
+        (
+            "load",
+            lambda: _into(
+                result,
+                "loaded",
+                load(settings, run_id=result.run_id, now=now, progress=progress, failures=result.failures),
+            ),
+        ),
         ("deliver", lambda: _into(result, "delivered", deliver(settings))),
         ("publish", lambda: _published(result, publish(settings, now=now, hurry=hurry))),
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import tomllib
 import uuid
@@ -93,9 +92,20 @@ def load(settings: Settings) -> Knowledge:
 
 
 _FILES = (
-    "channels.toml", "taxonomy.toml", "agencies.toml", "routing.toml", "sla.toml", "emergency.toml", "language.toml",
-    "matching.toml", "classifier.toml", "gazetteer/kelurahan.csv", "gazetteer/kecamatan.csv", "gazetteer/kota.csv",
-    "gazetteer/landmarks.csv", "gazetteer/outside.csv",
+    "channels.toml",
+    "taxonomy.toml",
+    "agencies.toml",
+    "routing.toml",
+    "sla.toml",
+    "emergency.toml",
+    "language.toml",
+    "matching.toml",
+    "classifier.toml",
+    "gazetteer/kelurahan.csv",
+    "gazetteer/kecamatan.csv",
+    "gazetteer/kota.csv",
+    "gazetteer/landmarks.csv",
+    "gazetteer/outside.csv",
 )
 
 
@@ -160,7 +170,11 @@ def channels(settings: Settings) -> dict[str, Channel]:
         for entry in _toml(path).get("channel", []):
             try:
                 found[entry["id"]] = Channel(
-                    entry["id"], entry["name"], entry["kind"], bool(entry["geo_tagged"]), entry["responsible"],
+                    entry["id"],
+                    entry["name"],
+                    entry["kind"],
+                    bool(entry["geo_tagged"]),
+                    entry["responsible"],
                     entry.get("description", ""),
                 )
             except KeyError as error:
@@ -191,8 +205,13 @@ def _routing(models: Path, gazetteer: Gazetteer, channels: Mapping[str, Channel]
     path = models / "routing.toml"
     rules = tuple(
         Rule(
-            e["id"], frozenset(e.get("category", ())), phrases(e.get("any")), phrases(e.get("none")),
-            frozenset(e.get("area", ())), e["agency"], e.get("upt"),
+            e["id"],
+            frozenset(e.get("category", ())),
+            phrases(e.get("any")),
+            phrases(e.get("none")),
+            frozenset(e.get("area", ())),
+            e["agency"],
+            e.get("upt"),
         )
         for e in _toml(path)["rule"]
     )
@@ -234,7 +253,9 @@ def _matching(path: Path) -> Matching:
     raw = _toml(path)
     levels = {
         name: Level(
-            bool(e.get("enabled", True)), float(e.get("horizon_days", 0)), float(e.get("min_similarity", 0)),
+            bool(e.get("enabled", True)),
+            float(e.get("horizon_days", 0)),
+            float(e.get("min_similarity", 0)),
             float(e.get("radius_m", 0)),
         )
         for name, e in raw["level"].items()
@@ -261,8 +282,12 @@ def _gazetteer(folder: Path, boundaries: Path) -> Gazetteer:
         shapes = read_boundaries(boundaries)
         polygons = [shapes.get(code) for code in tables["kelurahan"]["kelurahan_code"]]
     return Gazetteer(
-        tables["kelurahan"], tables["kecamatan"], tables["kota"], tables["landmarks"],
-        tables["outside"]["name"].tolist(), polygons,
+        tables["kelurahan"],
+        tables["kecamatan"],
+        tables["kota"],
+        tables["landmarks"],
+        tables["outside"]["name"].tolist(),
+        polygons,
     )
 
 
@@ -276,7 +301,9 @@ def read_boundaries(path: Path) -> dict[str, Any]:
         found = {}
         for feature in features:
             properties = feature["properties"]
-            code = next((properties[k] for k in ("kode", "kelurahan_code", "code", "kode_kel") if k in properties), None)
+            code = next(
+                (properties[k] for k in ("kode", "kelurahan_code", "code", "kode_kel") if k in properties), None
+            )
             if isinstance(code, str) and feature.get("geometry"):
                 found[code] = shapely.make_valid(shape(feature["geometry"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
@@ -284,6 +311,25 @@ def read_boundaries(path: Path) -> dict[str, Any]:
     if not found:
         raise SettingsError(f"{path}: no feature has a code in kode, kelurahan_code, code or kode_kel")
     return found
+
+
+def install_boundaries(settings: Settings, file: Path) -> dict[str, int]:
+    """Check a GeoJSON file and copy it to where `load` finds it.
+
+    Returns kelurahan (all there are), matched (those with a polygon now) and unknown (polygons of
+    other codes). SettingsError where the file has no polygon of any known kelurahan.
+    """
+    codes = set(_csv(settings.models_dir / "gazetteer" / "kelurahan.csv")["kelurahan_code"])
+    shapes = read_boundaries(file)
+    matched = len(codes & set(shapes))
+    if not matched:
+        raise SettingsError(f"{file}: no polygon carries the code of a kelurahan of models/gazetteer/kelurahan.csv")
+    target = boundaries_file(settings)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temp = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    shutil.copyfile(file, temp)
+    temp.replace(target)
+    return {"kelurahan": len(codes), "matched": matched, "unknown": len(set(shapes) - codes)}
 
 
 # --- the classifier -------------------------------------------------------------------------
@@ -295,6 +341,11 @@ def corpus(models: Path) -> Iterator[tuple[str, str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
                 yield path.stem, row["kind"], row["text"]
+
+
+def training(settings: Settings) -> dict[str, Any]:
+    """How the classifier is trained: the arguments of classifier.train."""
+    return _toml(settings.models_dir / "classifier.toml")["training"]
 
 
 def classifier_version(models: Path) -> str:
@@ -318,13 +369,15 @@ def build_classifier(settings: Settings, *, say: Callable[[str], None] = lambda 
 
     rows = list(corpus(settings.models_dir))
     say(f"training the classifier on {len(rows):,} texts (once for this corpus and config)")
-    config = _toml(settings.models_dir / "classifier.toml")["training"]
-    nlp = train([t for _, _, t in rows], {"category": [c for c, _, _ in rows], "kind": [k for _, k, _ in rows]}, **config)
+    config = training(settings)
+    nlp = train(
+        [t for _, _, t in rows], {"category": [c for c, _, _ in rows], "kind": [k for _, k, _ in rows]}, **config
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temp = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     nlp.to_disk(temp)
     try:
-        os.rename(temp, folder)  # a folder that another process finished first stays
+        temp.rename(folder)  # a folder that another process finished first stays
     except OSError:
         shutil.rmtree(temp)
     return folder
@@ -337,4 +390,4 @@ def load_classifier(folder: Path) -> ComplaintClassifier:
 
     from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory
 
-    return spacy.load(folder).get_pipe("complaints")  # type: ignore[return-value]
+    return spacy.load(folder).get_pipe("complaints")

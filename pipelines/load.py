@@ -14,14 +14,25 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.contracts import (
-    LEADER_KEYS, LEADERS, LEDGER, LINKS, MESSAGES, REPORTS, TICKET_EVENTS, TICKETS, VAULT, Stream, column,
-    report_id_of, to_frame, to_table,
+    LEADER_KEYS,
+    LEADERS,
+    LEDGER,
+    LINKS,
+    MESSAGES,
+    REPORTS,
+    TICKET_EVENTS,
+    TICKETS,
+    VAULT,
+    Stream,
+    column,
+    report_id_of,
+    to_frame,
+    to_table,
 )
 from pipelines.knowledge import Knowledge
 from pipelines.refine import Refined
@@ -30,7 +41,9 @@ from pipelines.sinks.landing import BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Warehouse
 from pipelines.transforms import link, ticket
 
-_ORDER = [(name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")]
+_ORDER = [
+    (name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")
+]
 
 
 @dataclass(slots=True)
@@ -92,8 +105,15 @@ def streams_for(footers: Mapping[BatchRef, Any], settings: Settings) -> dict[tup
 
 
 def apply_entry(
-    warehouse: Warehouse, landing: Landing, entry: Entry, settings: Settings, knowledge: Knowledge,
-    refine: Callable[..., Iterable[Refined]], *, run_id: str, now: Callable[[], datetime],
+    warehouse: Warehouse,
+    landing: Landing,
+    entry: Entry,
+    settings: Settings,
+    knowledge: Knowledge,
+    refine: Callable[..., Iterable[Refined]],
+    *,
+    run_id: str,
+    now: Callable[[], datetime],
     progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
     """Refine, link and write one recorded entry. Running it a second time fails on the ledger's key."""
@@ -111,14 +131,14 @@ def apply_entry(
     state.settle(parts)
     reports, changes, links, leaders, keys = _link(state, warehouse, knowledge)
     clock.lap("link")
-    tickets, history = _tickets(state, reports, changes, links, warehouse, knowledge)
+    tickets, history = _tickets(reports, changes, links, warehouse, knowledge)
     clock.lap("ticket")
     loaded = state.count(links)
     current = _last_versions(reports)
     vault = pa.concat_tables([p.vault for p in parts]) if parts else VAULT.empty_table()
     rows = {
         "ledger": _ledger(state, footers, entry, links, run_id, now(), clock.total()),
-        "messages": state.messages(footers),
+        "messages": state.messages(),
         "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
         "vault": _last_vault(vault, set(column(current, "report_id")) if len(current) else set()),
         "links": to_table(links, LINKS) if len(links) else LINKS.empty_table(),
@@ -214,7 +234,8 @@ class _State:
             arrivals.append(arrival)
         frame = to_frame(table.take(keep))
         self.reports = frame.assign(
-            version_no=pd.array(numbers, dtype="int64"), arrival=pd.array(arrivals, dtype="int64"),
+            version_no=pd.array(numbers, dtype="int64"),
+            arrival=pd.array(arrivals, dtype="int64"),
         )
 
     def count(self, links: pd.DataFrame) -> Loaded:
@@ -243,16 +264,27 @@ class _State:
                 found.append((place, linked_at[report_id] == "opened"))
         return found
 
-    def messages(self, footers: Mapping[BatchRef, Any]) -> pa.Table:
-        columns: dict[str, Any] = {n: self.landed[n] for n in ("channel", "stream", "sequence", "row", "source_ref", "version")}
+    def messages(self) -> pa.Table:
+        columns: dict[str, Any] = {
+            n: self.landed[n] for n in ("channel", "stream", "sequence", "row", "source_ref", "version")
+        }
         columns |= {"report_id": self.ids, "outcome": self.outcome, "stage": self.stage, "reason": self.reason}
         columns["landed_day"] = self.landed["landed_day"]
-        return pa.table([pa.chunked_array(c) if isinstance(c, pa.ChunkedArray) else pa.array(c, type=MESSAGES.field(n).type)
-                         for n, c in columns.items()], schema=MESSAGES)
+        return pa.table(
+            [
+                pa.chunked_array(c) if isinstance(c, pa.ChunkedArray) else pa.array(c, type=MESSAGES.field(n).type)
+                for n, c in columns.items()
+            ],
+            schema=MESSAGES,
+        )
 
 
 _COUNTED = {
-    "report": "reports", "repeat": "repeats", "older": "repeats", "filtered": "filtered", "quarantined": "quarantined",
+    "report": "reports",
+    "repeat": "repeats",
+    "older": "repeats",
+    "filtered": "filtered",
+    "quarantined": "quarantined",
     "event": "events",
 }
 _COUNTS = ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined")
@@ -281,9 +313,11 @@ def _link(
     # A later version that is the first to need a ticket is linked where it stands in the order.
     places = column(reports, "place")
     new = reports.iloc[first].assign(arrival=[state.base + places[i] for i in first])
-    items = link.candidates(new, groups=knowledge.taxonomy.groups, matching=knowledge.matching)
+    items = link.candidates(new, groups=knowledge.taxonomy.groups)
     refs = column(new, "external_ref")
-    cites = [link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)]
+    cites = [
+        link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)
+    ]
     blocks = link.block(items, knowledge.matching)
     asked = np.unique(np.concatenate(blocks[1])) if blocks[1] else np.zeros(0, np.int64)
     older_table, older_keys = warehouse.leaders_by_keys(pa.array(asked))
@@ -295,12 +329,24 @@ def _link(
     closed = frozenset(s["ticket_id"] for s in status if not ticket.is_open(s["status"]))
     # A ticket that history brings in as finished never takes new reports.
     done_at_birth = [ticket.status_of(s) for s in column(new, "status_reported")]
-    closings = [link.Closing(i.arrival, i.ticket_id, False) for i, s in zip(items, done_at_birth, strict=True) if s and not ticket.is_open(s)]
+    closings = [
+        link.Closing(i.arrival, i.ticket_id, False)
+        for i, s in zip(items, done_at_birth, strict=True)
+        if s and not ticket.is_open(s)
+    ]
     closings += [link.Closing(a, e["ticket_id"], ticket.is_open(e["status"])) for a, e in events if e.get("status")]
     result = link.link(
-        items, column(new, "report_id"), refs, cites, blocks=blocks, older=older,
+        items,
+        column(new, "report_id"),
+        refs,
+        cites,
+        blocks=blocks,
+        older=older,
         older_keys=list(zip(older_keys["key"].to_pylist(), older_keys["arrival"].to_pylist(), strict=True)),
-        tickets_of_ref=of_ref, closed=closed, closings=closings, matching=knowledge.matching,
+        tickets_of_ref=of_ref,
+        closed=closed,
+        closings=closings,
+        matching=knowledge.matching,
     )
     changes = _changes(state, reports, linked, result.links, set(first))
     changes += [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events]
@@ -311,46 +357,40 @@ def _changes(
     state: _State, reports: pd.DataFrame, linked: Mapping[str, str], links: pd.DataFrame, first: set[int]
 ) -> list[ticket.Change]:
     """Joins and edits, each with the report's row (and the row before, for edits)."""
+    ids = column(reports, "report_id")
     ticket_of = dict(linked) | dict(zip(column(links, "report_id"), column(links, "ticket_id"), strict=True))
-    level_of = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
-    wanted = [
-        index
-        for index, report_id in enumerate(column(reports, "report_id"))
-        if report_id in ticket_of and (index not in first or level_of.get(report_id) != "opened")
-    ]
-    if not wanted:
-        return []
+    levels = zip(column(links, "report_id"), column(links, "level"), strict=True)
+    opened = {report_id for report_id, level in levels if level == "opened"}
+    start = {ids[index]: index for index in first}
+    after = [index for index, i in enumerate(ids) if i in ticket_of and index >= start.get(i, 0)]
+    edited = {ids[index] for index in after if index != start.get(ids[index])}
+    wanted = [index for index in after if ids[index] in edited or ids[index] not in opened]
     rows = to_table(reports.iloc[wanted], pa.schema([*REPORTS, pa.field("place", pa.int64())])).to_pylist()
-    latest = {i: row for i, row in state.before.items()}
-    every = {}
+    latest, changes = dict(state.before), []
     for index, row in zip(wanted, rows, strict=True):
-        every[index] = row
-    changes = []
-    opened_rows: dict[str, dict[str, Any]] = {}
-    missing = {rows[k]["report_id"] for k in range(len(rows))} - set(latest)
-    for index in sorted(first):
-        report_id = reports["report_id"].iat[index]
-        if report_id in missing and index not in every:
-            opened_rows[report_id] = to_table(reports.iloc[[index]], REPORTS).to_pylist()[0]
-    for index, row in every.items():
-        report_id = row["report_id"]
-        arrival = state.base + row["place"]
-        if index in first:
-            changes.append(ticket.Change(arrival, "joined", ticket_of[report_id], report=row))
-        elif index >= min((i for i in first if reports["report_id"].iat[i] == report_id), default=-1):
-            before = latest.get(report_id) or opened_rows[report_id]
-            changes.append(ticket.Change(arrival, "edited", ticket_of[report_id], report=row, before=before))
+        report_id, arrival = row["report_id"], state.base + row["place"]
+        ticket_id = ticket_of[report_id]
+        if index != start.get(report_id):
+            before = latest[report_id]
+            changes.append(ticket.Change(arrival, "edited", ticket_id, report=row, before=before))
+        elif report_id not in opened:
+            changes.append(ticket.Change(arrival, "joined", ticket_id, report=row))
         latest[report_id] = row
     return changes
 
 
 def _tickets(
-    state: _State, reports: pd.DataFrame, changes: list[ticket.Change], links: pd.DataFrame, warehouse: Warehouse,
+    reports: pd.DataFrame,
+    changes: list[ticket.Change],
+    links: pd.DataFrame,
+    warehouse: Warehouse,
     knowledge: Knowledge,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     touched = list(dict.fromkeys(c.ticket_id for c in changes))
     existing = to_frame(warehouse.rows_of("tickets", "ticket_id", touched))
-    opened = {r for r, level in zip(column(links, "report_id"), column(links, "level"), strict=True) if level == "opened"}
+    opened = {
+        r for r, level in zip(column(links, "report_id"), column(links, "level"), strict=True) if level == "opened"
+    }
     arrivals = dict(zip(column(links, "report_id"), column(links, "arrival"), strict=True))
     rows, seen = [], set()
     if len(reports):
@@ -379,7 +419,13 @@ def _last_vault(vault: pa.Table, kept: set[str]) -> pa.Table:
 
 
 def _ledger(
-    state: _State, footers: Mapping[BatchRef, Any], entry: Entry, links: pd.DataFrame, run_id: str, now: datetime, seconds: float
+    state: _State,
+    footers: Mapping[BatchRef, Any],
+    entry: Entry,
+    links: pd.DataFrame,
+    run_id: str,
+    now: datetime,
+    seconds: float,
 ) -> pa.Table:
     counts: dict[BatchRef, dict[str, int]] = {ref: dict.fromkeys(_COUNTS, 0) for ref in footers}
     batch_of = [BatchRef(*key) for key in zip(state.channel, state.stream, state.sequences, strict=True)]
@@ -391,11 +437,19 @@ def _ledger(
     total = max(1, len(state.outcome))
     rows = [
         {
-            "channel": ref.channel, "stream": ref.stream, "sequence": ref.sequence, "entry": entry.number,
-            "batch_id": footer.batch_id, "landed_at": footer.landed_at, "landed_day": footer.landed_day,
+            "channel": ref.channel,
+            "stream": ref.stream,
+            "sequence": ref.sequence,
+            "entry": entry.number,
+            "batch_id": footer.batch_id,
+            "landed_at": footer.landed_at,
+            "landed_day": footer.landed_day,
             **{k: counts[ref][k] for k in ("messages", "reports", "repeats", "filtered", "quarantined", "events")},
-            "tickets_opened": counts[ref]["opened"], "tickets_joined": counts[ref]["joined"],
-            "run_id": run_id, "loaded_at": now, "seconds": seconds * counts[ref]["messages"] / total,
+            "tickets_opened": counts[ref]["opened"],
+            "tickets_joined": counts[ref]["joined"],
+            "run_id": run_id,
+            "loaded_at": now,
+            "seconds": seconds * counts[ref]["messages"] / total,
         }
         for ref, footer in footers.items()
     ]

@@ -23,7 +23,16 @@ import pyarrow as pa
 from pipelines import __version__
 from pipelines import knowledge as known
 from pipelines.contracts import (
-    REPORTS, VAULT, Draft, Message, Source, Stream, column, report_id_of, to_frame, to_table,
+    REPORTS,
+    VAULT,
+    Draft,
+    Message,
+    Source,
+    Stream,
+    column,
+    report_id_of,
+    to_frame,
+    to_table,
 )
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
@@ -70,7 +79,9 @@ def judging(settings: Settings, key: bytes, *, messages: int) -> Iterator[Any]:
     # Fork after the model is loaded would be cheaper, but DuckDB and Dagster threads are alive by now.
     context = get_context("forkserver")
     context.set_forkserver_preload(["pipelines.refine", "spacy", "pipelines.transforms.classifier"])
-    with ProcessPoolExecutor(settings.workers, mp_context=context, initializer=_start_worker, initargs=(settings, key)) as pool:
+    with ProcessPoolExecutor(
+        settings.workers, mp_context=context, initializer=_start_worker, initargs=(settings, key)
+    ) as pool:
         yield known.load(settings), partial(_refine_pooled, pool)
 
 
@@ -116,7 +127,7 @@ def _refine_pooled(
 
 def source_of(name: str) -> Source:
     """The module of sources/ that a stream names."""
-    return importlib.import_module(f"pipelines.sources.{name}")  # type: ignore[return-value]
+    return importlib.import_module(f"pipelines.sources.{name}")
 
 
 def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: Judge) -> Refined:
@@ -153,8 +164,14 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
 
 def _message(row: Mapping[str, Any]) -> Message:
     return Message(
-        row["source_ref"], row["version"], row["payload"], row["payload_type"], row["fetched_at"],
-        row["occurred_at"], row["edited_at"], row["origin"],
+        row["source_ref"],
+        row["version"],
+        row["payload"],
+        row["payload_type"],
+        row["fetched_at"],
+        row["occurred_at"],
+        row["edited_at"],
+        row["origin"],
     )
 
 
@@ -177,7 +194,9 @@ def _draft_frame(drafts: list[Draft], rows: list[dict[str, Any]]) -> pd.DataFram
         [_sane(d.occurred_at or r["occurred_at"], r["fetched_at"]) for d, r in zip(drafts, rows, strict=True)],
         type=REPORTS.field("occurred_at").type,
     )
-    data["report_id"] = pa.array([report_id_of(r["channel"], r["stream"], r["source_ref"]) for r in rows], type=pa.string())
+    data["report_id"] = pa.array(
+        [report_id_of(r["channel"], r["stream"], r["source_ref"]) for r in rows], type=pa.string()
+    )
     data["attachments"] = pa.array([orjson.dumps(d.attachments).decode() for d in drafts], type=pa.string())
     data["attachment_count"] = pa.array([len(d.attachments) for d in drafts], type=pa.int32())
     data["extra"] = pa.array([_extra(d) for d in drafts], type=pa.string())

@@ -28,8 +28,20 @@ _BATCH = 50_000  # tickets a transaction
 
 
 _REPORT_COLUMNS = (
-    "report_id", "channel", "occurred_at", "title", "text", "kind", "source_url", "external_ref", "address_text", "lat",
-    "lon", "kelurahan_code", "attachments", "private",
+    "report_id",
+    "channel",
+    "occurred_at",
+    "title",
+    "text",
+    "kind",
+    "source_url",
+    "external_ref",
+    "address_text",
+    "lat",
+    "lon",
+    "kelurahan_code",
+    "attachments",
+    "private",
 )
 TICKET_REPORTS = pa.schema(
     [
@@ -51,7 +63,7 @@ STATUS_EVENTS = pa.schema(
         pa.field("kelurahan_code", pa.string(), metadata={"description": "Area the officer chose"}),
         pa.field("note", pa.string(), metadata={"description": "Remark without personal data"}),
         pa.field("actor", pa.string(), metadata={"description": "Role that acted, never a name"}),
-        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False, metadata={"description": "When"}),
+        pa.field("happened_at", pa.timestamp("us", tz="UTC"), nullable=False, metadata={"description": "When"}),
     ],
     metadata={"description": "Written by the CRM, read by Kanal: what officers did"},
 )
@@ -102,8 +114,10 @@ def _rows(warehouse: Warehouse, ticket_ids: Sequence[str]) -> tuple[pa.Table, pa
     con.register("_wanted", pa.table({"v": pa.array(ticket_ids, type=pa.string())}))
     columns = ", ".join(f"r.{c}" for c in _REPORT_COLUMNS)
     joined = "FROM links l JOIN reports r USING (report_id) WHERE l.ticket_id IN (SELECT v FROM _wanted)"
-    reports = con.execute(f"SELECT l.ticket_id, {columns}, l.level, r.version_no {joined} ORDER BY l.arrival").to_arrow_table()
-    contacts = con.execute(
+    reports = con.sql(
+        f"SELECT l.ticket_id, {columns}, l.level, r.version_no {joined} ORDER BY l.arrival"
+    ).to_arrow_table()
+    contacts = con.sql(
         "SELECT v.* FROM vault v JOIN links l USING (report_id) WHERE l.ticket_id IN (SELECT v FROM _wanted) ORDER BY 1"
     ).to_arrow_table()
     con.unregister("_wanted")
@@ -140,8 +154,8 @@ class DuckStore:
         self.con = con
 
     def watermark(self) -> int:
-        row = self.con.execute("SELECT max(value) FROM delivery WHERE name = 'arrival'").fetchone()
-        return -1 if row is None or row[0] is None else row[0]
+        reached = duck.one(self.con, "SELECT max(value) FROM delivery WHERE name = 'arrival'")
+        return -1 if reached is None else reached
 
     def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
         con = self.con
@@ -149,10 +163,11 @@ class DuckStore:
         con.register("_reports", reports)
         ours = ", ".join(f'"{c}" = n."{c}"' for c in TICKETS.names if c not in (*OFFICER_COLUMNS, "ticket_id"))
         with duck.transaction(con):
-            changed = con.execute(
-                f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id AND t.version < n.version"
-            ).fetchone()
-            added = con.execute("INSERT INTO tickets SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)").fetchone()
+            changed = duck.one(
+                con,
+                f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id AND t.version < n.version",
+            )
+            added = duck.one(con, "INSERT INTO tickets SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)")
             if reports.num_rows:
                 con.execute("DELETE FROM ticket_reports WHERE report_id IN (SELECT report_id FROM _reports)")
                 con.execute("INSERT INTO ticket_reports SELECT * FROM _reports")
@@ -161,14 +176,19 @@ class DuckStore:
                 con.execute("INSERT INTO delivery VALUES ('arrival', ?)", [watermark])
         con.unregister("_tickets")
         con.unregister("_reports")
-        return (changed or (0,))[0] + (added or (0,))[0]
+        return int(changed) + int(added)
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------
 
 _PG_TYPES = {
-    pa.string(): "text", pa.int32(): "integer", pa.int64(): "bigint", pa.float64(): "double precision",
-    pa.bool_(): "boolean", pa.timestamp("us", tz="UTC"): "timestamptz", pa.list_(pa.string()): "text[]",
+    pa.string(): "text",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float64(): "double precision",
+    pa.bool_(): "boolean",
+    pa.timestamp("us", tz="UTC"): "timestamptz",
+    pa.list_(pa.string()): "text[]",
 }
 _PG_KEYS = {"tickets": "ticket_id", "ticket_reports": "report_id", "status_events": "event_no", "delivery": "name"}
 CONTACT_ROLE = "kanal_contacts"
@@ -180,7 +200,7 @@ REVOKE ALL ON SCHEMA kanal_vault FROM PUBLIC;
 CREATE TABLE IF NOT EXISTS kanal_vault.contacts (
     report_id text PRIMARY KEY, author_name text, author_ref text, phone text, email text);
 CREATE TABLE IF NOT EXISTS kanal_vault.contact_access (
-    at timestamptz NOT NULL DEFAULT now(), who text NOT NULL, ticket_id text NOT NULL, reason text NOT NULL);
+    accessed_at timestamptz NOT NULL DEFAULT now(), who text NOT NULL, ticket_id text NOT NULL, reason text NOT NULL);
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{CONTACT_ROLE}') THEN CREATE ROLE {CONTACT_ROLE} NOLOGIN; END IF;
 END $$;
@@ -204,7 +224,9 @@ def _open_postgres(url: str) -> Iterator[Store]:
         con = psycopg.connect(url, connect_timeout=10, application_name="kanal")
     except psycopg.OperationalError as error:
         # The driver's own words may repeat the URL, and with it a password.
-        raise TransientError(f"CRM store: PostgreSQL cannot be reached ({type(error).__name__}); check the URL and server") from None
+        raise TransientError(
+            f"CRM store: PostgreSQL cannot be reached ({type(error).__name__}); check the URL and server"
+        ) from None
     except psycopg.ProgrammingError:
         raise SettingsError("CRM store: the variable that [crm] url_env names holds no PostgreSQL URL") from None
     with con:
@@ -223,24 +245,30 @@ def _create_postgres(con: psycopg.Connection) -> None:
             con.execute("INSERT INTO schema_migrations VALUES ('0001_create_tables', now())")
         if "0002_contacts" not in done:
             schema_name = con.execute("SELECT quote_ident(current_schema())").fetchone()
-            con.execute(_PG_CONTACTS.replace("{schema}", schema_name[0] if schema_name else "public"))  # type: ignore[arg-type]
+            con.execute(_PG_CONTACTS.replace("{schema}", schema_name[0] if schema_name else "public"))
             con.execute("INSERT INTO schema_migrations VALUES ('0002_contacts', now())")
 
 
 def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:
-    columns = [
+    columns: list[sql.Composable] = [
         sql.SQL("{} {} {}").format(
-            sql.Identifier(f.name), sql.SQL(_PG_TYPES[f.type]), sql.SQL("" if f.nullable else "NOT NULL")  # type: ignore[arg-type]
+            sql.Identifier(f.name),
+            sql.SQL(_PG_TYPES[f.type]),
+            sql.SQL("" if f.nullable else "NOT NULL"),
         )
         for f in schema
     ]
     if name == "status_events":  # the CRM only inserts; numbers are ours to give
         columns[0] = sql.SQL("event_no bigint GENERATED BY DEFAULT AS IDENTITY")
     key = sql.SQL("PRIMARY KEY ({})").format(sql.Identifier(_PG_KEYS[name]))
-    con.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(name), sql.SQL(", ").join([*columns, key])))
+    con.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(name), sql.SQL(", ").join([*columns, key]))
+    )
     for f in schema:
         con.execute(
-            sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(sql.Identifier(name), sql.Identifier(f.name), sql.Literal(describe(f)))
+            sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
+                sql.Identifier(name), sql.Identifier(f.name), sql.Literal(describe(f))
+            )
         )
 
 
@@ -268,11 +296,19 @@ class PostgresStore:
         except psycopg.OperationalError as error:
             raise TransientError(f"CRM store: the connection broke while delivering ({type(error).__name__})") from None
         except psycopg.Error as error:
-            raise PermanentError(f"CRM store: PostgreSQL refused the delivery ({error.sqlstate}: {type(error).__name__})") from None
+            raise PermanentError(
+                f"CRM store: PostgreSQL refused the delivery ({error.sqlstate}: {type(error).__name__})"
+            ) from None
         return written
 
     def _merge(
-        self, table: str, rows: pa.Table, key: str, *, keep: Sequence[str] = (), newer: str | None = None,
+        self,
+        table: str,
+        rows: pa.Table,
+        key: str,
+        *,
+        keep: Sequence[str] = (),
+        newer: str | None = None,
         schema: str | None = None,
     ) -> int:
         if not rows.num_rows:
@@ -285,15 +321,17 @@ class PostgresStore:
             for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
                 copy.write_row([_clean(value) for value in row])
         updates = sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in rows.column_names if c != key and c not in keep
+            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c))
+            for c in rows.column_names
+            if c != key and c not in keep
         )
-        guard = sql.SQL("")
+        guard: sql.Composable = sql.SQL("")
         if newer:
             guard = sql.SQL("WHERE {0}.{1} < excluded.{1}").format(target, sql.Identifier(newer))
         done = self.con.execute(
-            sql.SQL("INSERT INTO {target} ({names}) SELECT {names} FROM {staged} ON CONFLICT ({key}) DO UPDATE SET {updates} {guard}").format(
-                target=target, names=names, staged=staged, key=sql.Identifier(key), updates=updates, guard=guard
-            )
+            sql.SQL(
+                "INSERT INTO {target} ({names}) SELECT {names} FROM {staged} ON CONFLICT ({key}) DO UPDATE SET {updates} {guard}"
+            ).format(target=target, names=names, staged=staged, key=sql.Identifier(key), updates=updates, guard=guard)
         )
         self.con.execute(sql.SQL("DROP TABLE {}").format(staged))
         return done.rowcount

@@ -6,9 +6,10 @@ Not here: what any one store holds.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -20,8 +21,14 @@ from pipelines.errors import PermanentError, TransientError
 Migration = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
 
 _TYPES = {
-    pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN",
-    pa.date32(): "DATE", pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ", pa.binary(): "BLOB",
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+    pa.binary(): "BLOB",
     pa.list_(pa.string()): "VARCHAR[]",
 }
 
@@ -47,7 +54,9 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def connect(path: Path, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]) -> duckdb.DuckDBPyConnection:
+def connect(
+    path: Path, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]
+) -> duckdb.DuckDBPyConnection:
     """Open for writing and bring the schema up to date. The file is readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -62,7 +71,9 @@ def connect(path: Path, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnec
     return con
 
 
-def migrate(con: duckdb.DuckDBPyConnection, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]) -> None:
+def migrate(
+    con: duckdb.DuckDBPyConnection, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]
+) -> None:
     """Run the named migrations not yet recorded, each with its record in one transaction."""
     con.execute("CREATE TABLE IF NOT EXISTS schema_migrations (name VARCHAR PRIMARY KEY, applied_at TIMESTAMPTZ)")
     done = {name for (name,) in con.execute("SELECT name FROM schema_migrations").fetchall()}
@@ -73,6 +84,13 @@ def migrate(con: duckdb.DuckDBPyConnection, migrations: Mapping[str, Callable[[d
             con.execute("INSERT INTO schema_migrations VALUES (?, now())", [name])
     if pending:  # altered tables in a WAL have made files unopenable after a kill
         con.execute("CHECKPOINT")
+
+
+def one(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """First column of the first row, None where there is none. DuckDB refuses further work on a
+    connection whose result was not fetched to its end, so fetchone alone will not do."""
+    rows = con.execute(sql, list(parameters)).fetchall()
+    return rows[0][0] if rows else None
 
 
 @contextmanager

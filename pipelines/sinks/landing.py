@@ -100,8 +100,15 @@ class Landing:
         return Head(sequence, _footer(path).cursor)
 
     def put(
-        self, stream: Stream, after: Head, messages: Sequence[Message], cursor: dict[str, Any],
-        *, source_version: str, run_id: str, now: datetime,
+        self,
+        stream: Stream,
+        after: Head,
+        messages: Sequence[Message],
+        cursor: dict[str, Any],
+        *,
+        source_version: str,
+        run_id: str,
+        now: datetime,
     ) -> Head | None:
         """Land one batch behind `after`. None: another process was first, re-read the head.
 
@@ -112,8 +119,13 @@ class Landing:
         sequence, batch_id = after.sequence + 1, uuid.uuid4().hex
         day = now.astimezone(WIB).date()
         footer = {
-            "batch_id": batch_id, "cursor": cursor, "landed_at": now.isoformat(), "landed_day": day.isoformat(),
-            "run_id": run_id, "source": stream.source, "source_version": source_version,
+            "batch_id": batch_id,
+            "cursor": cursor,
+            "landed_at": now.isoformat(),
+            "landed_day": day.isoformat(),
+            "run_id": run_id,
+            "source": stream.source,
+            "source_version": source_version,
             "options": dict(stream.options),
         }
         path = self.path(BatchRef(stream.channel, stream.name, sequence))

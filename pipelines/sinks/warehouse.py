@@ -54,7 +54,7 @@ class Warehouse:
         """Rows of `table` whose `key` is among `values`. Identifiers are constants of the callers."""
         wanted = pa.table({"v": pa.array(values, type=WAREHOUSE[table].field(key).type)})
         self.con.register("_wanted", wanted)
-        found = self.con.execute(
+        found = self.con.sql(
             f'SELECT {columns} FROM "{table}" WHERE "{key}" IN (SELECT v FROM _wanted)'
         ).to_arrow_table()
         self.con.unregister("_wanted")
@@ -63,7 +63,7 @@ class Warehouse:
     def leaders_by_keys(self, keys: pa.Array) -> tuple[pa.Table, pa.Table]:
         """(leaders, their keys) that share one of the probed keys."""
         self.con.register("_probes", pa.table({"key": keys}))
-        found = self.con.execute(
+        found = self.con.sql(
             "SELECT key, arrival FROM leader_keys WHERE key IN (SELECT key FROM _probes)"
         ).to_arrow_table()
         self.con.unregister("_probes")
@@ -113,19 +113,22 @@ class Warehouse:
 
     def reconciliation(self) -> list[dict[str, Any]]:
         """Per stream: messages and what became of them."""
-        return self.con.execute(
-            "SELECT channel, stream, sum(messages)::BIGINT AS messages, sum(reports)::BIGINT AS reports,"
-            " sum(repeats)::BIGINT AS repeats, sum(filtered)::BIGINT AS filtered,"
-            " sum(quarantined)::BIGINT AS quarantined, sum(events)::BIGINT AS events"
-            " FROM ledger GROUP BY ALL ORDER BY ALL"
-        ).to_arrow_table().to_pylist()
+        return (
+            self.con.sql(
+                "SELECT channel, stream, sum(messages)::BIGINT AS messages, sum(reports)::BIGINT AS reports,"
+                " sum(repeats)::BIGINT AS repeats, sum(filtered)::BIGINT AS filtered,"
+                " sum(quarantined)::BIGINT AS quarantined, sum(events)::BIGINT AS events"
+                " FROM ledger GROUP BY ALL ORDER BY ALL"
+            )
+            .to_arrow_table()
+            .to_pylist()
+        )
 
     def days_loaded(self) -> list[date]:
         return [day for (day,) in self.con.execute("SELECT DISTINCT landed_day FROM ledger ORDER BY 1").fetchall()]
 
     def _one(self, sql: str) -> Any:
-        row = self.con.execute(sql).fetchone()
-        return row[0] if row else None
+        return duck.one(self.con, sql)
 
 
 _PROMISES = {
@@ -135,6 +138,15 @@ _PROMISES = {
     ),
     "ledger: messages are not reports + repeats + filtered + quarantined + events": (
         "SELECT count(*) FROM ledger WHERE messages <> reports + repeats + filtered + quarantined + events"
+    ),
+    "ledger: outcomes are not those of the messages": (
+        "SELECT count(*) FROM (SELECT channel, stream, sequence, reports, repeats, filtered, quarantined, events FROM ledger"
+        " WHERE messages > 0 EXCEPT SELECT channel, stream, sequence, count(*) FILTER (outcome = 'report'),"
+        " count(*) FILTER (outcome IN ('repeat', 'older')), count(*) FILTER (outcome = 'filtered'),"
+        " count(*) FILTER (outcome = 'quarantined'), count(*) FILTER (outcome = 'event') FROM messages GROUP BY ALL)"
+    ),
+    "messages: outcome is report, but there is no report": (
+        "SELECT count(*) FROM messages ANTI JOIN reports USING (report_id) WHERE outcome = 'report'"
     ),
     "links: report that does not exist": "SELECT count(*) FROM links ANTI JOIN reports USING (report_id)",
     "links: ticket that does not exist": "SELECT count(*) FROM links ANTI JOIN tickets USING (ticket_id)",
@@ -155,19 +167,25 @@ _PROMISES = {
 def table_hash(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> str:
     """Order-free 128-bit hash of a table: equal for equal rows, whatever their order in the file."""
     columns = ", ".join(f'coalesce("{f.name}"::VARCHAR, chr(0))' for f in schema if not is_run_column(f))
-    row = con.execute(
+    [row] = con.execute(
         f"SELECT count(*), coalesce(sum(('0x' || h[:15])::BIGINT), 0), coalesce(sum(('0x' || h[17:31])::BIGINT), 0)"
-        f" FROM (SELECT md5(concat_ws(chr(1), {columns})) AS h FROM \"{name}\")"
-    ).fetchone() or (0, 0, 0)
+        f' FROM (SELECT md5(concat_ws(chr(1), {columns})) AS h FROM "{name}")'
+    ).fetchall()
     return f"{row[0]}:{int(row[1]):x}:{int(row[2]):x}"
 
 
 @contextmanager
 def open_warehouse(path: Path, *, wait_seconds: float = 60) -> Iterator[Warehouse]:
     """Hold the writer's lock and an open, migrated warehouse; closed on the way out."""
-    with duck.writer_lock(path, wait_seconds=wait_seconds):
-        con = duck.connect(path, MIGRATIONS)
-        try:
-            yield Warehouse(con)
-        finally:
-            con.close()
+    with duck.writer_lock(path, wait_seconds=wait_seconds), opened(path) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Warehouse]:
+    """An open, migrated warehouse, for whoever holds the writer's lock already."""
+    con = duck.connect(path, MIGRATIONS)
+    try:
+        yield Warehouse(con)
+    finally:
+        con.close()

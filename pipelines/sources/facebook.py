@@ -187,9 +187,7 @@ def _place_after(page: dict[str, Any], place: dict[str, str] | None, api: http.A
     query = dict(parse_qsl(urlsplit(following).query))
     further = {"after": after} if after else {k: query[k] for k in _PLACES if k in query}
     if not further or further == place:
-        raise TransientError(
-            api.say("names no further page, or the same one twice; the next pull tries again")
-        )
+        raise TransientError(api.say("names no further page, or the same one twice; the next pull tries again"))
     return further
 
 
@@ -253,9 +251,7 @@ def _graph(stream: Stream, api: http.Api, token: str, proof: str | None) -> Any:
 def _refusal(api: http.Api, response: requests.Response, error: dict[str, Any]) -> KanalError:
     code, subcode = (int(number(error.get(k)) or 0) for k in ("code", "error_subcode"))
     status = response.status_code
-    said = f"answered {status}, code {code}{f'/{subcode}' if subcode else ''}: {word(error.get('message'))}"[
-        :400
-    ]
+    said = f"answered {status}, code {code}{f'/{subcode}' if subcode else ''}: {word(error.get('message'))}"[:400]
     if code in _BUSY or status == 429:
         wait = _wait_of(response)
         return TransientError(api.say(f"{said}; it takes requests again in {wait:.0f} s"), retry_after=wait)
@@ -264,9 +260,7 @@ def _refusal(api: http.Api, response: requests.Response, error: dict[str, Any]) 
     if code in _DOWN or error.get("is_transient") is True or (status >= 500 and not code):
         return TransientError(api.say(f"{said}; the next pull tries again"), retry_after=60.0)
     if code in _TOKEN:
-        advice = (
-            "the token has expired or was revoked: make a new one and set the variable named by token_env"
-        )
+        advice = "the token has expired or was revoked: make a new one and set the variable named by token_env"
     elif code == 10 or 200 <= code <= 299:
         advice = "a permission is missing: pages_read_engagement and pages_read_user_content"
     elif "appsecret_proof" in said:

@@ -42,9 +42,7 @@ def read_page(page: Any, name: PurePosixPath, fetched: datetime) -> list[Message
     return [m for item in objects_of(page) for m in messages_of(item, None, fetched, origin)]
 
 
-def messages_of(
-    item: dict[str, Any], edge: str | None, fetched: datetime, origin: str | None = None
-) -> list[Message]:
+def messages_of(item: dict[str, Any], edge: str | None, fetched: datetime, origin: str | None = None) -> list[Message]:
     """One object and the comments nested in it. edge: the list of the page it stood in, if known."""
     own = {key: value for key, value in item.items() if key != "comments"}
     kind = _kind_of(own)
@@ -112,9 +110,7 @@ def decode(message: Message, stream: Stream) -> Draft:
         raise FilteredMessage("repost", f"of {word(item.get('parent_id')) or 'a shared story'}")
     files = [file for f in _files_of(item) if (file := _attachment(f))]
     if not text and not files:
-        raise RejectedMessage(
-            "Kiriman ini tidak berisi teks atau lampiran. Periksa kiriman aslinya di Facebook."
-        )
+        raise RejectedMessage("Kiriman ini tidak berisi teks atau lampiran. Periksa kiriman aslinya di Facebook.")
     ref = word(item.get("id"))
     extra = {
         "object": kind,

@@ -35,12 +35,16 @@ PAYLOAD_TYPE = "application/vnd.kanal.status-event+json"
 _BATCH = 1000
 _COLUMNS = (
     *("event_no", "ticket_id", "status", "category", "agency_id", "unit"),
-    *("kelurahan_code", "note", "actor", "at"),
+    *("kelurahan_code", "note", "actor", "happened_at"),
 )
 _NAMES = ", ".join(_COLUMNS[:-1])
-# `at` is read as a number or a text: an infinite time would make the driver refuse the whole batch.
-_FROM_DUCKDB = f"SELECT {_NAMES}, epoch_us(at) FROM status_events WHERE event_no > ? ORDER BY event_no LIMIT {_BATCH}"  # noqa: S608 - names are ours
-_FROM_POSTGRES = f"SELECT {_NAMES}, at::text FROM status_events WHERE event_no > %s ORDER BY event_no LIMIT {_BATCH}"  # noqa: S608 - names are ours
+# happened_at is read as a number or a text: an infinite time would make the driver refuse the whole batch.
+_FROM_DUCKDB = (
+    f"SELECT {_NAMES}, epoch_us(happened_at) FROM status_events WHERE event_no > ? ORDER BY event_no LIMIT {_BATCH}"
+)
+_FROM_POSTGRES = (
+    f"SELECT {_NAMES}, happened_at::text FROM status_events WHERE event_no > %s ORDER BY event_no LIMIT {_BATCH}"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KELURAHAN = re.compile(r"\d\d\.\d\d\.\d\d\.\d{4}")
 
@@ -71,7 +75,7 @@ def decode(message: Message, stream: Stream) -> Draft:
 def event(message: Message) -> dict[str, Any]:
     """A landed status event -> what happened to which ticket.
 
-    Returns ticket_id (text), at (aware UTC) and status (one of contracts.STATUSES), category,
+    Returns ticket_id (text), happened_at (aware UTC) and status (one of contracts.STATUSES), category,
     agency_id, unit, kelurahan_code, note, actor, each text or None. Raises RejectedMessage where
     the CRM wrote something that cannot be applied.
     """
@@ -92,7 +96,7 @@ def event(message: Message) -> dict[str, Any]:
         raise _rejected(
             f"kode kelurahan {_shown(code)} bukan kode Kemendagri (contoh 31.74.07.1005). Minta admin CRM memperbaikinya"
         )
-    found["at"] = _time(row.get("at"))
+    found["happened_at"] = _time(row.get("happened_at"))
     if not any(found[name] for name in ("status", "category", "agency_id", "unit", "kelurahan_code", "note")):
         raise _rejected("tidak ada yang diubah. Minta admin CRM mengisi status, kategori, dinas, wilayah atau catatan")
     return found
@@ -119,7 +123,9 @@ def _time(value: Any) -> datetime:
             return at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise _rejected("waktunya kosong atau tidak terbaca. Minta admin CRM mengisi kolom at dengan tanggal dan jam")
+    raise _rejected(
+        "waktunya kosong atau tidak terbaca. Minta admin CRM mengisi kolom happened_at dengan tanggal dan jam"
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -134,12 +140,17 @@ def _message(row: Row, fetched: datetime) -> Message:
     fields = dict(zip(_COLUMNS, row, strict=True))
     payload = orjson.dumps(fields)
     try:
-        at = _time(fields["at"])
+        at = _time(fields["happened_at"])
     except RejectedMessage:  # `event` will say so
         at = None
     # Padded: messages read in one go are applied in the order of this text.
     return Message(
-        f"{fields['event_no']:019d}", short_hash(payload.decode()), payload, PAYLOAD_TYPE, fetched, occurred_at=at,
+        f"{fields['event_no']:019d}",
+        short_hash(payload.decode()),
+        payload,
+        PAYLOAD_TYPE,
+        fetched,
+        occurred_at=at,
         origin=f"status_events {fields['event_no']}",
     )
 

@@ -37,9 +37,7 @@ _CHATTY = ("tweepy.client", "urllib3.connectionpool", "urllib3.util.retry")
 class Refused(PermanentError):  # noqa: N818 - as KanalError's other children
     """The API refused one request. `code` is its own error code, where it has them."""
 
-    def __init__(
-        self, message: str, *, status: int, code: int | None = None, subcode: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, code: int | None = None, subcode: int | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.subcode = status, code, subcode
 
@@ -105,15 +103,11 @@ class Api:
         except requests.Timeout:
             failure = TransientError(self.say("did not answer in time; the next pull tries again"))
         except requests.RequestException as error:
-            failure = TransientError(
-                self.say(f"could not be read ({_reason(error)}); the next pull tries again")
-            )
+            failure = TransientError(self.say(f"could not be read ({_reason(error)}); the next pull tries again"))
         raise failure.with_traceback(None)
 
 
-def connect(
-    stream: Stream, prefix: str, on_answer: Callable[[requests.Response, Any], None]
-) -> requests.Session:
+def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response, Any], None]) -> requests.Session:
     """A session for `prefix` whose every answer passes `on_answer(response, body)`.
 
     body is the answer's JSON, or None where it is none. Options: `api_base`, another address of
@@ -152,23 +146,17 @@ def number_of(stream: Stream, option: str, default: float, low: float, high: flo
     return value
 
 
-def by_status(
-    api: Api, status: int, detail: str, advice: Mapping[int, str], *, wait: float = 60.0
-) -> KanalError:
+def by_status(api: Api, status: int, detail: str, advice: Mapping[int, str], *, wait: float = 60.0) -> KanalError:
     """What a bare HTTP status means: wait (408, 425, 429, 5xx) or stop, with the advice for it."""
     said = f"answered {status}{': ' + detail[:300] if detail else ''}"
     if status in (408, 425, 429) or status >= 500:
         return TransientError(api.say(f"{said}; the next pull tries again"), retry_after=wait)
-    return Refused(
-        api.say(f"{said}; {advice.get(status, 'check the options of this stream')}"), status=status
-    )
+    return Refused(api.say(f"{said}; {advice.get(status, 'check the options of this stream')}"), status=status)
 
 
 def not_json(api: Api, status: int) -> TransientError:
     """An answer of 200 that is no JSON object: a proxy's or a maintenance page."""
-    return TransientError(
-        api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0
-    )
+    return TransientError(api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0)
 
 
 def _json_of(response: requests.Response) -> Any:
@@ -184,12 +172,7 @@ def _base_of(stream: Stream) -> str | None:
         return None
     parts = urlsplit(base) if isinstance(base, str) else urlsplit("")
     plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if (
-        not parts.hostname
-        or not (parts.scheme == "https" or plain)
-        or parts.path.strip("/")
-        or "@" in parts.netloc
-    ):
+    if not parts.hostname or not (parts.scheme == "https" or plain) or parts.path.strip("/") or "@" in parts.netloc:
         raise SettingsError(
             f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"
         )

@@ -204,7 +204,5 @@ def _read(
 def _withheld(message: Message) -> Message:
     """A mail that is in the folder but that the server does not hand over."""
     digest = sha256(message.origin.encode()).hexdigest()
-    problem = (
-        "Server surel tidak dapat menyerahkan isi surel ini. Buka dan teruskan surel itu dari kotak surat."
-    )
+    problem = "Server surel tidak dapat menyerahkan isi surel ini. Buka dan teruskan surel itu dari kotak surat."
     return replace(message, source_ref=digest, version=digest, problem=problem)

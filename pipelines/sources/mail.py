@@ -36,9 +36,7 @@ _TYPES = MimeTypes(filenames=())  # built in, so that every machine says the sam
 _NOT_FILES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
 
 _ADDRESS = r"[^\s<>@\"(),:;\\]{1,100}@[^\s<>@\"(),:;\\]{1,200}"
-_NAMED = re.compile(
-    rf'(?:"((?:[^"\\]|\\.){{0,200}})"|([^<>",]{{0,200}}))\s{{0,20}}<\s{{0,5}}({_ADDRESS})\s{{0,5}}>'
-)
+_NAMED = re.compile(rf'(?:"((?:[^"\\]|\\.){{0,200}})"|([^<>",]{{0,200}}))\s{{0,20}}<\s{{0,5}}({_ADDRESS})\s{{0,5}}>')
 _BARE = re.compile(_ADDRESS)
 _ID = re.compile(r"<[^<>\s]{1,300}>")
 _PREFIX = re.compile(
@@ -103,7 +101,7 @@ def decode(message: Message, stream: Stream) -> Draft:
     subject, replies, forwards = _subject(headers)
     sender = _sender(headers.get("from", ""))
     check = _sender_check(headers, sender, stream.options.get("trusted_authserv"))
-    automatic = _automatic(headers, subject, sender, replies)
+    automatic = _automatic(headers, subject, sender, replies=replies)
     if automatic and automatic != "kept":
         raise FilteredMessage(automatic)
     if check != "fail" and _is_own(sender.address, stream.options.get("own_addresses", ())):
@@ -112,7 +110,7 @@ def decode(message: Message, stream: Stream) -> Draft:
         raise FilteredMessage("spam", "marked by the mail server")
     body = _Body()
     _walk(mail, body, 0)
-    text, signature = _own_words(body, replies, forwards)
+    text, signature = _own_words(body, replies=replies, forwards=forwards)
     if not text and not body.files and (replies or not subject):
         raise RejectedMessage(
             "Surel ini kosong atau hanya berisi kutipan surel lain. Periksa surel aslinya di kotak surat."
@@ -157,9 +155,7 @@ def _parse(raw: bytes) -> Part:
         mail: Part | None = _or(None, lambda: message_from_bytes(raw, policy=_POLICY))
         if mail is not None and mail.keys():
             return mail
-    raise RejectedMessage(
-        "Susunan surel ini rusak dan tidak bisa dibaca. Periksa surel aslinya di kotak surat."
-    )
+    raise RejectedMessage("Susunan surel ini rusak dan tidak bisa dibaca. Periksa surel aslinya di kotak surat.")
 
 
 def _headers(mail: Part) -> dict[str, str]:
@@ -198,9 +194,7 @@ def _best(children: list[Part]) -> list[Part]:
             plain[0],
             *(c for c in children if _or("", c.get_content_maintype) not in ("text", "multipart")),
         ]
-    return [c for c in children if _or("", c.get_content_type) == "text/html" or c.is_multipart()][
-        -1:
-    ] or children[:1]
+    return [c for c in children if _or("", c.get_content_type) == "text/html" or c.is_multipart()][-1:] or children[:1]
 
 
 def _attached_mail(mail: Part, body: _Body, depth: int) -> None:
@@ -252,7 +246,7 @@ def _file(part: Part, kind: str) -> Attachment:
 # --- words ----------------------------------------------------------------------------------
 
 
-def _own_words(body: _Body, replies: bool, forwards: bool) -> tuple[str, str]:
+def _own_words(body: _Body, *, replies: bool, forwards: bool) -> tuple[str, str]:
     """(text, signature)."""
     whole = _plain(body, quotes=True)
     if forwards or (not replies and has_forward(whole)):
@@ -266,9 +260,7 @@ def _own_words(body: _Body, replies: bool, forwards: bool) -> tuple[str, str]:
 
 def _plain(body: _Body, *, quotes: bool) -> str:
     return "\n\n".join(
-        said
-        for text, html in body.texts
-        if (said := html_text(text, quotes=quotes) if html else text.strip())
+        said for text, html in body.texts if (said := html_text(text, quotes=quotes) if html else text.strip())
     )
 
 
@@ -350,17 +342,13 @@ def _sender_check(headers: Mapping[str, str], sender: _Sender, authserv: Any) ->
     verdict = re.search(r"\bdmarc\s*=\s*(\w+)", found)
     if verdict and verdict[1].lower() in ("pass", "fail"):
         checked = re.search(r"\bheader\.from\s*=\s*([\w.-]+)", found)
-        same = checked is None or re.fullmatch(
-            rf"(?:.+\.)?{re.escape(checked[1])}", sender.address.rpartition("@")[2]
-        )
+        same = checked is None or re.fullmatch(rf"(?:.+\.)?{re.escape(checked[1])}", sender.address.rpartition("@")[2])
         return verdict[1].lower() if same else "fail"
-    signed = re.search(
-        rf"\bdkim\s*=\s*pass\b[^;]{{0,300}}\bheader\.(?:d|i)\s*=\s*@?{domain}(?![\w.-])", found
-    )
+    signed = re.search(rf"\bdkim\s*=\s*pass\b[^;]{{0,300}}\bheader\.(?:d|i)\s*=\s*@?{domain}(?![\w.-])", found)
     return "pass" if signed else None
 
 
-def _automatic(headers: Mapping[str, str], subject: str, sender: _Sender, replies: bool) -> str | None:
+def _automatic(headers: Mapping[str, str], subject: str, sender: _Sender, *, replies: bool) -> str | None:
     """bounce | auto_reply, "kept" for a machine's mail that answers nothing, None for a person's."""
     kind = headers.get("content-type", "").lower()
     local = (sender.address or "").partition("@")[0]

@@ -118,9 +118,7 @@ _QUOTES = (
     " #mail-editor-reference-message-container"
 )
 _SIGNATURES = ".gmail_signature, .moz-signature, #Signature"
-_MAPS = re.compile(
-    r"https?://(?:maps\.app\.goo\.gl|goo\.gl/maps|(?:www\.)?google\.[a-z.]{2,6}/maps|maps\.google\.)"
-)
+_MAPS = re.compile(r"https?://(?:maps\.app\.goo\.gl|goo\.gl/maps|(?:www\.)?google\.[a-z.]{2,6}/maps|maps\.google\.)")
 
 
 def html_text(html: str, *, quotes: bool) -> str:
@@ -168,7 +166,7 @@ def _line_ends(run: re.Match[str]) -> str:
 
 _BLANKS = re.compile(r"[ \t\u00a0]+")
 _DAY = r"(?:\d{1,2}[ /.-]\w{3,9}[ /.,-]+\d{2,4}|\w{3,9} \d{1,2},? \d{4}|\d{4}-\d\d-\d\d)"
-# "Pada tanggal Sab, 31 Okt 2026 pukul 18.05 Nama <a@b> menulis:", "On Mon, May 4, 2026 at 7:01 AM .. wrote:"
+# As in: "Pada tanggal Sab, 31 Okt 2026 pukul 18.05 Nama <a@b> menulis:", "On Mon, May 4, 2026 at 7:01 AM .. wrote:"
 _WROTE = re.compile(
     rf"(?:Pada|On|Tanggal)\b.{{0,40}}?{_DAY}.{{0,200}}?\b(?:menulis|wrote|mengirim(?:kan)?|berkata)\s?:",
     re.IGNORECASE,

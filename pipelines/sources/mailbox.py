@@ -123,9 +123,7 @@ class Mailbox:
             return self._ask(call, *args)
         except _Refused as refused:
             code = refused.code
-        raise TransientError(
-            f"{self.key}: the mail server refused to {what}{_shown(code)}; the next pull tries again"
-        )
+        raise TransientError(f"{self.key}: the mail server refused to {what}{_shown(code)}; the next pull tries again")
 
     def _ask(self, call: Callable[..., T], *args: Any, **kw: Any) -> T:
         """`call`, its failures told without a word of any mail. Raises _Refused or TransientError."""
@@ -240,9 +238,7 @@ def _login(stream: Stream) -> Callable[[IMAPClient], None]:
         raise SettingsError(f"{stream.key}: user or user_env must name the account of the mailbox, in ASCII")
     if not re.fullmatch(r"[ -~]+", word):  # imaplib would print it in its complaint
         del word  # nor may this frame's locals show it
-        raise SettingsError(
-            f"{stream.key}: environment variable {variable} holds line breaks or non-ASCII characters"
-        )
+        raise SettingsError(f"{stream.key}: environment variable {variable} holds line breaks or non-ASCII characters")
 
     def login(client: IMAPClient) -> None:
         from imapclient.exceptions import IMAPClientAbortError, LoginError

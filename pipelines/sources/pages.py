@@ -24,9 +24,7 @@ _BROKEN = object()
 Reader = Callable[[Any, PurePosixPath, datetime], list[Message]]
 
 
-def replay(
-    stream: Stream, cursor: dict[str, Any], now: Callable[[], datetime], read: Reader
-) -> Iterator[Batch]:
+def replay(stream: Stream, cursor: dict[str, Any], now: Callable[[], datetime], read: Reader) -> Iterator[Batch]:
     """A Batch for each page of `pages_dir` not yet read, in the order of their names.
 
     The cursor gains `done`, the content hashes read. A file that is no JSON becomes one Message
@@ -60,9 +58,7 @@ def replay(
 
 
 def _unreadable(data: bytes, digest: str, name: PurePosixPath, fetched: datetime) -> Message:
-    problem = (
-        f"Berkas {name.name} bukan JSON yang utuh. Rekam ulang halaman itu lalu taruh di folder yang sama."
-    )
+    problem = f"Berkas {name.name} bukan JSON yang utuh. Rekam ulang halaman itu lalu taruh di folder yang sama."
     return Message(
         f"page:{digest}", digest, data, "application/octet-stream", fetched, origin=str(name), problem=problem
     )

@@ -120,9 +120,7 @@ def _walk(
         seen |= set(walk["ids"])
         token = word(record(body.get("meta")).get("next_token"))
         if token and token == walk["next_token"]:
-            raise TransientError(
-                api.say("gave the same page twice; the next pull tries again"), retry_after=60.0
-            )
+            raise TransientError(api.say("gave the same page twice; the next pull tries again"), retry_after=60.0)
         if token:
             walk["next_token"] = token
         elif walk["edge"] == "mentions" and since and walk["count"] >= _REACH and _may_search(stream):
@@ -148,9 +146,7 @@ def _new_pass(ids: Iterable[str] = ()) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _remember(
-    walk: dict[str, Any], posts: list[dict[str, Any]], since: str | None, overlap: timedelta
-) -> None:
+def _remember(walk: dict[str, Any], posts: list[dict[str, Any]], since: str | None, overlap: timedelta) -> None:
     ids = [int(i) for p in posts if (i := id_of(p))]
     if walk["newest_id"] is None:  # the first page decides: what comes later belongs to the next pass
         newest = max(ids + ([int(since)] if since else []), default=None)
@@ -174,9 +170,7 @@ def _back(post_id: str | None, span: timedelta) -> str | None:
     return str(max(int(post_id) - (int(span.total_seconds() * 1000) << 22), 0))
 
 
-def _page(
-    client: Any, stream: Stream, walk: dict[str, Any], floor: str | None, at: datetime
-) -> dict[str, Any]:
+def _page(client: Any, stream: Stream, walk: dict[str, Any], floor: str | None, at: datetime) -> dict[str, Any]:
     dialect = stream.options.get("dialect", "tweet")
     if dialect not in ("tweet", "post"):
         raise SettingsError(f'{stream.key}: dialect must be "tweet" or "post", not {dialect!r}')
@@ -189,9 +183,7 @@ def _page(
         **_OTHER_FIELDS,
     }
     if dialect == "tweet":
-        kw["expansions"] = (
-            _EXPANSIONS + "referenced_tweets.id,referenced_tweets.id.author_id,edit_history_tweet_ids"
-        )
+        kw["expansions"] = _EXPANSIONS + "referenced_tweets.id,referenced_tweets.id.author_id,edit_history_tweet_ids"
     else:
         kw["expansions"] = _EXPANSIONS + "referenced_posts,edit_history_post_ids"
     if walk["edge"] == "mentions":

@@ -197,9 +197,7 @@ def _attachments(post: dict[str, Any], includes: dict[str, Any]) -> list[Attachm
 def _place(geo: dict[str, Any], includes: dict[str, Any]) -> dict[str, Any]:
     """lat, lon, accuracy_m and address_text from an exact point, or a place small enough."""
     place_id = word(geo.get("place_id"))
-    place = next(
-        (p for p in records(includes.get("places")) if place_id and word(p.get("id")) == place_id), {}
-    )
+    place = next((p for p in records(includes.get("places")) if place_id and word(p.get("id")) == place_id), {})
     address = word(place.get("full_name")) or word(place.get("name"))
     found: dict[str, Any] = {"address_text": address} if address else {}
     exact = record(geo.get("coordinates")).get("coordinates")

@@ -278,7 +278,9 @@ def blank() -> Language:
 # --- training -------------------------------------------------------------------------------
 
 
-def train(texts: Sequence[str], labels: Mapping[str, Sequence[str]], *, bits: int, c: float, folds: int, seed: int) -> Language:
+def train(
+    texts: Sequence[str], labels: Mapping[str, Sequence[str]], *, bits: int, c: float, folds: int, seed: int
+) -> Language:
     """Fit one balanced linear SVM a head, and its sharpness on out-of-fold scores.
 
     labels: head -> one label a text. Same input, same seed: same weights.
@@ -292,7 +294,7 @@ def train(texts: Sequence[str], labels: Mapping[str, Sequence[str]], *, bits: in
     idf[seen < 2] = 0  # seen in one text only: nothing to learn from
     matrix = weigh(counts, idf)
     nlp = blank()
-    component: ComplaintClassifier = nlp.get_pipe("complaints")  # type: ignore[assignment]
+    component: ComplaintClassifier = nlp.get_pipe("complaints")
     component.bits, component.idf = bits, idf
     for name, wanted in labels.items():
         names = tuple(sorted(set(wanted)))

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
 
+
 class Classifier(Protocol):
     """What classify asks of the trained component (transforms/classifier.py)."""
 
-    def predict(self, texts: list[str]) -> Mapping[str, object]: ...
+    def predict(self, texts: list[str]) -> Mapping[str, Any]: ...
 
-    def evidence(self, texts: list[str], head: str, labels: object, most: int = 3) -> list[str]: ...
+    def evidence(self, texts: list[str], head: str, labels: Any, most: int = 3) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,23 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
 
     reports: text, title (masked), category_reported (label as written, or None).
     """
-    spoken = [f"{title}\n{text}" if title else text for title, text in zip(column(reports, "title"), column(reports, "text"), strict=True)]
+    spoken = [
+        f"{title}\n{text}" if title else text
+        for title, text in zip(column(reports, "title"), column(reports, "text"), strict=True)
+    ]
     judged = model.predict(spoken)
     category, kind = judged["category"], judged["kind"]
     labels = column(reports, "category_reported")
     reported = [taxonomy.category_of(label) for label in labels]
-    first = [category.labels[i] for i in category.first]  # type: ignore[attr-defined]
-    second = [category.labels[i] for i in category.second]  # type: ignore[attr-defined]
-    sure = category.confidence.tolist()  # type: ignore[attr-defined]
+    first = [category.labels[i] for i in category.first]
+    second = [category.labels[i] for i in category.second]
+    sure = category.confidence.tolist()
     chosen = [
         choose(f, c, r, catch_all=r in taxonomy.catch_all, thresholds=thresholds)
         for f, c, r in zip(first, sure, reported, strict=True)
     ]
-    kinds = [kind.labels[i] for i in kind.first]  # type: ignore[attr-defined]
-    kind_sure = kind.confidence.tolist()  # type: ignore[attr-defined]
+    kinds = [kind.labels[i] for i in kind.first]
+    kind_sure = kind.confidence.tolist()
     certain = [c >= thresholds.kind or k == "complaint" for k, c in zip(kinds, kind_sure, strict=True)]
     return reports.drop(columns="category_reported").assign(
         kind=[k if ok else "complaint" for k, ok in zip(kinds, certain, strict=True)],
@@ -91,7 +95,7 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         category_source=[s for _, _, s in chosen],
         category_model=[None if f == NONE else f for f in first],
         category_runner_up=[None if s == NONE else s for s in second],
-        category_evidence=model.evidence(spoken, "category", np.asarray(category.first)),  # type: ignore[attr-defined]
+        category_evidence=model.evidence(spoken, "category", np.asarray(category.first)),
         category_reported=reported,
         category_label=labels,
     )

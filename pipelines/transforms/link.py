@@ -59,7 +59,7 @@ class Leader(NamedTuple):
 
     ticket_id: str
     arrival: int
-    at: int  # epoch seconds
+    said_at: int  # epoch seconds
     group: str
     author_key: str | None
     text_key: str | None
@@ -104,7 +104,7 @@ def cited(text: str, own: str | None) -> tuple[str, ...]:
     return tuple(n for n in found if n != own)
 
 
-def candidates(reports: pd.DataFrame, *, groups: Mapping[str, str], matching: Matching) -> list[Leader]:
+def candidates(reports: pd.DataFrame, *, groups: Mapping[str, str]) -> list[Leader]:
     """What linking looks at, one Leader a report, in the order given."""
     seconds = [int(t.timestamp()) for t in column(reports, "occurred_at")]
     group = [groups.get(c, _UNKNOWN) if isinstance(c, str) else _UNKNOWN for c in column(reports, "category")]
@@ -113,8 +113,15 @@ def candidates(reports: pd.DataFrame, *, groups: Mapping[str, str], matching: Ma
     return [
         Leader(ticket_id_of(i), a, s, g, author, key, fold(t), lat, lon, kelurahan, street, rt, rw)
         for i, a, s, g, t, lat, lon, author, key, kelurahan, street, rt, rw in zip(
-            column(reports, "report_id"), column(reports, "arrival"), seconds, group, column(reports, "text"),
-            _numbers(reports, "lat"), _numbers(reports, "lon"), *given, strict=True,
+            column(reports, "report_id"),
+            column(reports, "arrival"),
+            seconds,
+            group,
+            column(reports, "text"),
+            _numbers(reports, "lat"),
+            _numbers(reports, "lon"),
+            *given,
+            strict=True,
         )
     ]
 
@@ -135,7 +142,7 @@ def block(items: Sequence[Leader], matching: Matching) -> tuple[list[NDArray[np.
         mine: list[int] = []
         asked: list[int] = []
         for kind, parts, horizon, near in _blocks(item, band, matching):
-            bucket = int(item.at // horizon)
+            bucket = int(item.said_at // horizon)
             mine.append(hash_key(kind, *parts, bucket))
             asked += [hash_key(kind, *p, b) for p in near for b in (bucket - 1, bucket, bucket + 1)]
         own.append(np.array(mine, dtype=np.int64))
@@ -152,7 +159,7 @@ def _blocks(item: Leader, band: Sequence[int], matching: Matching) -> Iterator[t
     """Per block: (kind, own parts, horizon in seconds, parts to probe)."""
     levels = matching.levels
     if levels["same_author_text"].enabled and item.author_key and item.text_key:
-        parts = (item.author_key, item.text_key)
+        parts: tuple[Any, ...] = (item.author_key, item.text_key)
         yield "a", parts, levels["same_author_text"].horizon_days * _DAY, [parts]
     if levels["near_text"].enabled and len(item.words.split()) >= 6:
         for number, value in enumerate(band):
@@ -203,15 +210,24 @@ def _bands(texts: Sequence[str]) -> list[list[int]]:
 
 
 def link(
-    items: Sequence[Leader], report_ids: Sequence[str], own_refs: Sequence[str | None], cites: Sequence[tuple[str, ...]],
-    *, blocks: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]], older: Sequence[Leader], older_keys: Sequence[tuple[int, int]], tickets_of_ref: Mapping[str, str],
-    closed: frozenset[str], closings: Sequence[Closing], matching: Matching,
+    items: Sequence[Leader],
+    report_ids: Sequence[str],
+    own_refs: Sequence[str | None],
+    cites: Sequence[tuple[str, ...]],
+    *,
+    blocks: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]],
+    older: Sequence[Leader],
+    older_keys: Sequence[tuple[int, int]],
+    tickets_of_ref: Mapping[str, str],
+    closed: frozenset[str],
+    closings: Sequence[Closing],
+    matching: Matching,
 ) -> Linked:
     """Decide for each report, in the order given (rising arrival).
 
-    blocks: what `block` said of items. older, older_keys: leaders of earlier loads that share a probed key. tickets_of_ref: CRM and
-    Kanal numbers -> ticket, for numbers these reports own or cite. closed: tickets not open at the
-    start; closings: what changes on the way.
+    blocks: what `block` said of items. older, older_keys: leaders of earlier loads that share a
+    probed key. tickets_of_ref: CRM and Kanal numbers -> ticket, for numbers these reports own or
+    cite. closed: tickets not open at the start; closings: what changes on the way.
     """
     own, probes = blocks
     by_arrival = {leader.arrival: leader for leader in older}
@@ -245,8 +261,14 @@ def link(
 
 
 def _best(
-    item: Leader, ref: str | None, cited_refs: tuple[str, ...], asked: list[int], index: Mapping[int, list[Leader]],
-    refs: Mapping[str, str], shut: set[str], matching: Matching,
+    item: Leader,
+    ref: str | None,
+    cited_refs: tuple[str, ...],
+    asked: list[int],
+    index: Mapping[int, list[Leader]],
+    refs: Mapping[str, str],
+    shut: set[str],
+    matching: Matching,
 ) -> tuple[str, int, dict[str, Any], str | None]:
     if ref and (ticket := refs.get(ref)):
         return "external_ref", 1000, {"nomor": ref}, ticket
@@ -273,13 +295,13 @@ def _best(
 
 def compare(item: Leader, leader: Leader, matching: Matching) -> tuple[str, int, dict[str, Any]] | None:
     """(level, score 0..1000, values compared) of the first level that holds; None if none does."""
-    apart = abs(item.at - leader.at)
+    apart = abs(item.said_at - leader.said_at)
     levels = matching.levels
     rule = levels["same_author_text"]
     same_text = item.text_key is not None and item.text_key == leader.text_key
-    if rule.enabled and same_text and item.author_key and item.author_key == leader.author_key:
-        if apart <= rule.horizon_days * _DAY:
-            return "same_author_text", 1000, {"selisih_jam": apart // 3600}
+    same_author = item.author_key and item.author_key == leader.author_key
+    if rule.enabled and same_text and same_author and apart <= rule.horizon_days * _DAY:
+        return "same_author_text", 1000, {"selisih_jam": apart // 3600}
     if item.group != leader.group:
         return None
     radius, horizon = matching.reach(item.group)
@@ -290,7 +312,7 @@ def compare(item: Leader, leader: Leader, matching: Matching) -> tuple[str, int,
         alike = 1.0 if same_text else similarity(item.words, leader.words)
         long_enough = place or (item.kelurahan_code == leader.kelurahan_code and len(item.words.split()) >= 12)
         if alike >= rule.min_similarity and long_enough:
-            why = {"kemiripan": round(alike, 3), "selisih_jam": apart // 3600} | _metres(metres)
+            why: dict[str, Any] = {"kemiripan": round(alike, 3), "selisih_jam": apart // 3600} | _metres(metres)
             return "near_text", int(alike * 1000), why
     if levels["place_time"].enabled and place and item.group != _UNKNOWN and apart <= horizon:
         near = 1 - metres / radius if metres is not None and radius else 0.5

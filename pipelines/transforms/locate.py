@@ -29,9 +29,11 @@ _STREET = re.compile(
 )
 _CASED_START = re.compile(r"[A-Z0-9]")
 _STREET_STOP = frozenset(
-    "rt rw no nomor kel kelurahan kec kecamatan dekat dkt depan dpn seberang samping belakang sebelah di yang yg "
-    "ada banyak sudah sdh rusak berlubang macet banjir gelap mati dan ini itu menuju arah ke dari mohon tolong "
-    "tlg mhn jakarta kota pas sampai sampe karena krn setiap tiap malam pagi tidak gak belum blm parah sangat".split()
+    """
+    rt rw no nomor kel kelurahan kec kecamatan dekat dkt depan dpn seberang samping belakang sebelah di yang yg ada
+    banyak sudah sdh rusak berlubang macet banjir gelap mati dan ini itu menuju arah ke dari mohon tolong tlg mhn
+    jakarta kota pas sampai sampe karena krn setiap tiap malam pagi tidak gak belum blm parah sangat
+    """.split()
 )
 _LANDMARK = re.compile(
     r"\b(?:depan|dpn|dekat|dkt|deket|seberang|sebrang|samping|sebelah|belakang|patokan(?:nya)?)\s*:?\s+"
@@ -40,7 +42,9 @@ _LANDMARK = re.compile(
 _TOKEN = re.compile(r"[A-Za-z0-9']+")
 _KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "desa"))
 _KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn"))
-_ROAD = frozenset(("jl", "jln", "jalan", "gg", "gang", "raya", "tol", "flyover", "underpass", "stasiun", "halte", "pasar", "terminal"))
+_ROAD = frozenset(
+    ("jl", "jln", "jalan", "gg", "gang", "raya", "tol", "flyover", "underpass", "stasiun", "halte", "pasar", "terminal")
+)
 _GENERIC = frozenset(("kota", "menteng", "duri", "grogol"))  # names that mean more than one level in daily use
 
 
@@ -85,8 +89,15 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
 
 
 def _place(
-    point: Point | None, text: str, title: str | None, address: str | None,
-    kelurahan: str | None, kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
+    point: Point | None,
+    text: str,
+    title: str | None,
+    address: str | None,
+    kelurahan: str | None,
+    kecamatan: str | None,
+    kota: str | None,
+    *,
+    gazetteer: Gazetteer,
 ) -> dict[str, object]:
     spoken = "\n".join(part for part in (address, title, text) if isinstance(part, str) and part)
     evidence = _Evidence()
@@ -119,7 +130,10 @@ def _read_fields(evidence: _Evidence, kelurahan: object, kecamatan: object, kota
         evidence.outside = 0.8
 
 
-_PREFIX = re.compile(r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+", re.I)
+_PREFIX = re.compile(
+    r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+",
+    re.I,
+)
 
 
 def _speak(evidence: _Evidence, level: str, code: str, weight: float, gazetteer: Gazetteer) -> None:
@@ -228,7 +242,9 @@ def _result(
     gazetteer: Gazetteer, row: int, method: str, confidence: float, against: dict[int, float] | None = None
 ) -> dict[str, object]:
     kelurahan = gazetteer.kelurahan
-    codes = [kelurahan["kelurahan_code"].iat[r] for r in sorted(against or {}, key=lambda r: (-(against or {})[r], r))[:5]]
+    codes = [
+        kelurahan["kelurahan_code"].iat[r] for r in sorted(against or {}, key=lambda r: (-(against or {})[r], r))[:5]
+    ]
     return {
         "kelurahan_code": kelurahan["kelurahan_code"].iat[row],
         "kecamatan_code": gazetteer.kecamatan_of[row],
@@ -246,9 +262,14 @@ def _nowhere(
 ) -> dict[str, object]:
     codes = [gazetteer.kelurahan["kelurahan_code"].iat[r] for r in (rows or [])[:5]] if gazetteer is not None else None
     return {
-        "kelurahan_code": None, "kecamatan_code": None, "kota_code": None,
-        "place_method": method, "place_confidence": round(confidence, 3), "place_candidates": codes or None,
-        "lat": None, "lon": None,
+        "kelurahan_code": None,
+        "kecamatan_code": None,
+        "kota_code": None,
+        "place_method": method,
+        "place_confidence": round(confidence, 3),
+        "place_candidates": codes or None,
+        "lat": None,
+        "lon": None,
     }
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import phonenumbers
 
 from pipelines.contracts import column
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2028-\u202e\ufeff\ufffe\uffff]")
 _BLANKS = re.compile(r"[ \t\u00a0\u3000]+")
 _LINES = re.compile(r"\s*\n\s*")
@@ -37,7 +38,9 @@ def normalise(drafts: pd.DataFrame, *, languages: Mapping[str, frozenset[str]]) 
         address_text=[clean_line(a) for a in column(drafts, "address_text")],
         occurred_at=occurred,
         contact_phone=[phone(p) for p in column(drafts, "contact_phone")],
-        contact_email=[e.strip().lower() if isinstance(e, str) and e.strip() else None for e in column(drafts, "contact_email")],
+        contact_email=[
+            e.strip().lower() if isinstance(e, str) and e.strip() else None for e in column(drafts, "contact_email")
+        ],
         author_ref=[author(a) for a in column(drafts, "author_ref")],
         language=[language(t, languages) for t in texts],
     )

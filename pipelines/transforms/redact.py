@@ -23,11 +23,21 @@ _PHONE = re.compile(
     r"(?<![\w.,/-])(?:(?:\+|00)?62[ .-]?(?:\(0\))?|0)(?:8[1-9]|21)(?:[ .)-]{0,2}\d){6,10}(?![\d])"
     r"|\(021\)[ .-]?(?:\d[ .-]?){6,8}(?!\d)"
 )
-_PLATE_CODES = "A|AA|AB|AD|AE|AG|B|BA|BB|BD|BE|BG|BH|BK|BL|BM|BN|BP|D|DA|DB|DC|DD|DE|DG|DH|DK|DL|DM|DN|DR|DT|E|EA|EB|F|G|H|K|KB|KH|KT|KU|L|M|N|P|PA|PB|R|S|T|W|Z"
-_PLATE = re.compile(rf"(?<![\w/.-])(?:{_PLATE_CODES})[ -]?\d{{2,4}}[ -]?(?!RT\b|RW\b|KM\b|NO\b|DI\b|KE\b)[A-Z]{{2,3}}(?![\w])")
+_PLATE_CODES = (
+    "A|AA|AB|AD|AE|AG|B|BA|BB|BD|BE|BG|BH|BK|BL|BM|BN|BP|D|DA|DB|DC|DD|DE|DG|DH|DK|DL|DM|DN|DR|DT|E|EA|EB|F|G|H|K|KB"
+    "|KH|KT|KU|L|M|N|P|PA|PB|R|S|T|W|Z"
+)
+_PLATE = re.compile(
+    rf"(?<![\w/.-])(?:{_PLATE_CODES})[ -]?\d{{2,4}}[ -]?(?!RT\b|RW\b|KM\b|NO\b|DI\b|KE\b)[A-Z]{{2,3}}(?![\w])"
+)
 # In lower case only Jakarta's own letter with the full shape, or "b 12 an" would be a plate.
-_PLATE_LOWER = re.compile(r"(?<![\w/.-])b ?\d{3,4} ?(?!rt\b|rw\b|kel\b|kec\b|dan\b|yg\b|rb\b|jt\b|org\b|kk\b|kg\b|km\b|thn\b|tahun\b)[a-z]{3}(?![\w])")
-_NAMED_PLATE = re.compile(r"(?i)\b(?:plat|nopol|no\.? ?pol(?:isi)?)(?: nomor| no\.?)?[ :.]{1,3}([a-z]{1,2} ?\d{1,4} ?[a-z]{0,3})\b")
+_PLATE_LOWER = re.compile(
+    r"(?<![\w/.-])b ?\d{3,4} ?(?!rt\b|rw\b|kel\b|kec\b|dan\b|yg\b|rb\b|jt\b|org\b|kk\b|kg\b|km\b|thn\b|tahun\b)"
+    r"[a-z]{3}(?![\w])"
+)
+_NAMED_PLATE = re.compile(
+    r"(?i)\b(?:plat|nopol|no\.? ?pol(?:isi)?)(?: nomor| no\.?)?[ :.]{1,3}([a-z]{1,2} ?\d{1,4} ?[a-z]{0,3})\b"
+)
 
 TOKENS = {"email": "[SUREL]", "nik": "[NIK]", "phone": "[TELEPON]", "plate": "[PLAT]"}
 

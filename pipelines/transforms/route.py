@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipelines.contracts import column
+
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
@@ -87,24 +88,43 @@ def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd
 
 
 _NEEDED = (
-    "text", "title", "channel", "category", "category_source", "kota_code", "kelurahan_code", "place_method",
-    "place_confidence", "address_text", "street", "lat", "attachment_count",
+    "text",
+    "title",
+    "channel",
+    "category",
+    "kota_code",
+    "kelurahan_code",
+    "place_method",
+    "place_confidence",
+    "address_text",
+    "street",
+    "lat",
+    "attachment_count",
 )
 _ADDED = [
-    "agency_id", "unit", "route_rule", "intake_unit", "completeness", "emergency", "emergency_rule", "review_reason",
+    "agency_id",
+    "unit",
+    "route_rule",
+    "intake_unit",
+    "completeness",
+    "emergency",
+    "emergency_rule",
+    "review_reason",
 ]
 
 
 def _rules_by_category(rules: Sequence[Rule]) -> dict[str | None, list[Rule]]:
     """The rules that can hold for each category, still in order; None: for the others."""
     named = {c for rule in rules for c in rule.categories}
-    table: dict[str | None, list[Rule]] = {c: [r for r in rules if not r.categories or c in r.categories] for c in named}
+    table: dict[str | None, list[Rule]] = {
+        c: [r for r in rules if not r.categories or c in r.categories] for c in named
+    }
     table[None] = [r for r in rules if not r.categories]
     return table
 
 
 def _decide(row: tuple, by_category: Mapping[str | None, list[Rule]], routing: Routing, accept_place: float) -> tuple:
-    (text, title, channel, category, source, kota, kelurahan, method, place_sure, address, street, lat, photos) = row
+    (text, title, channel, category, kota, kelurahan, method, place_sure, address, street, lat, photos) = row
     folded = fold(f"{title} {text}" if title else text)
     rule = _first(by_category.get(category, by_category[None]), folded, kota)
     geo_tagged, responsible = routing.channels.get(channel, (False, channel))
@@ -117,10 +137,20 @@ def _decide(row: tuple, by_category: Mapping[str | None, list[Rule]], routing: R
         reasons.append("lokasi_tidak_yakin")
     elif method == "none":
         reasons.append("lokasi_tidak_ada")
-    complete = 0.4 * min(1.0, len(text) / 60) + 0.3 * bool(kelurahan) + 0.15 * bool(street or address or (lat is not None and lat == lat))
+    complete = (
+        0.4 * min(1.0, len(text) / 60)
+        + 0.3 * bool(kelurahan)
+        + 0.15 * bool(street or address or (lat is not None and lat == lat))
+    )
     return (
-        rule.agency, _unit(rule, kota, kelurahan, routing), rule.id, intake,
-        round(complete + 0.15 * bool(photos), 3), alarm is not None, alarm, ",".join(reasons) or None,
+        rule.agency,
+        _unit(rule, kota, kelurahan, routing),
+        rule.id,
+        intake,
+        round(complete + 0.15 * bool(photos), 3),
+        alarm is not None,
+        alarm,
+        ",".join(reasons) or None,
     )
 
 
@@ -137,8 +167,10 @@ def _first(rules: Sequence[Rule], folded: str, kota: str | None) -> Rule:
 
 
 def _alarmed(alarm: Alarm, folded: str) -> bool:
-    return bool(alarm.any.search(folded)) and all(p.search(folded) for p in alarm.all) and not (
-        alarm.none and alarm.none.search(folded)
+    return (
+        bool(alarm.any.search(folded))
+        and all(p.search(folded) for p in alarm.all)
+        and not (alarm.none and alarm.none.search(folded))
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 import pandas as pd
 
-from pipelines.contracts import STATUSES, TICKETS, TICKET_EVENTS, column, short_hash, ticket_no_of
+from pipelines.contracts import STATUSES, TICKET_EVENTS, TICKETS, column, short_hash, ticket_no_of
 
 _PLACE = ("kelurahan_code", "kecamatan_code", "kota_code", "place_method", "lat", "lon")
 _JUDGED = ("category", "category_confidence", "agency_id", "unit", "route_rule", "intake_unit")
@@ -62,14 +62,22 @@ def apply(
     fresh = open_tickets(opened, clocks)
     touched = {c.ticket_id for c in changes}
     still = fresh[~fresh["ticket_id"].isin(touched)]
-    moving = pd.concat([tickets, fresh[fresh["ticket_id"].isin(touched)]]) if len(tickets) else fresh[
-        fresh["ticket_id"].isin(touched)
-    ]
+    moving = (
+        pd.concat([tickets, fresh[fresh["ticket_id"].isin(touched)]])
+        if len(tickets)
+        else fresh[fresh["ticket_id"].isin(touched)]
+    )
     rows = {row["ticket_id"]: row for row in _records(moving)}
-    events = [_opened_event(r, i, t, o) for r, i, t, o in zip(
-        column(opened, "arrival"), column(opened, "report_id"), column(fresh, "ticket_id"),
-        column(fresh, "opened_at"), strict=True,
-    )]
+    events = [
+        _opened_event(r, i, t, o)
+        for r, i, t, o in zip(
+            column(opened, "arrival"),
+            column(opened, "report_id"),
+            column(fresh, "ticket_id"),
+            column(fresh, "opened_at"),
+            strict=True,
+        )
+    ]
     for change in changes:
         row = rows.get(change.ticket_id)
         if row is None:  # a status for a ticket this warehouse never had
@@ -85,8 +93,18 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
     """One ticket a report, as it stands when just opened."""
     titles, texts = column(reports, "title"), column(reports, "text")
     channel, opened = column(reports, "channel"), column(reports, "occurred_at")
-    same = ["kind", *_JUDGED, *_PLACE, "external_ref", "address_text", "attachment_count", "private", "emergency",
-            "completeness", "review_reason"]
+    same = [
+        "kind",
+        *_JUDGED,
+        *_PLACE,
+        "external_ref",
+        "address_text",
+        "attachment_count",
+        "private",
+        "emergency",
+        "completeness",
+        "review_reason",
+    ]
     ids = column(reports, "report_id")
     columns = {name: reports[name] for name in same}
     status = [status_of(s) or "menunggu" for s in column(reports, "status_reported")]
@@ -193,25 +211,53 @@ def _judge(row: dict[str, Any], report: Mapping[str, Any], columns: Sequence[str
 def _status(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
     event = change.event or {}
     if event.get("status"):
-        row["status"], row["status_at"] = event["status"], event["at"]
+        row["status"], row["status_at"] = event["status"], event["happened_at"]
     row["frozen"] = True
     for name in ("category", "agency_id", "unit", "kelurahan_code"):
         if event.get(name):
             row[name] = event[name]
             row["review_reason"] = None
     detail = {k: event[k] for k in ("category", "agency_id", "unit", "kelurahan_code", "note") if event.get(k)}
-    return _event("status", change, event["at"], event.get("actor") or "crm", None, event.get("status"), detail)
+    return _event(
+        "status", change, event["happened_at"], event.get("actor") or "crm", None, event.get("status"), detail
+    )
 
 
 def _event(
-    what: str, change: Change, at: datetime, actor: str, report_id: str | None, status: str | None, detail: dict[str, Any]
+    what: str,
+    change: Change,
+    at: datetime,
+    actor: str,
+    report_id: str | None,
+    status: str | None,
+    detail: dict[str, Any],
 ) -> tuple[Any, ...]:
     event_id = short_hash(change.ticket_id, what, str(change.arrival))
-    return (event_id, change.ticket_id, what, at, actor, report_id, status, orjson.dumps(detail).decode(), change.arrival)
+    return (
+        event_id,
+        change.ticket_id,
+        what,
+        at,
+        actor,
+        report_id,
+        status,
+        orjson.dumps(detail).decode(),
+        change.arrival,
+    )
 
 
 def _opened_event(arrival: int, report_id: str, ticket_id: str, at: datetime) -> tuple[Any, ...]:
-    return (short_hash(ticket_id, "opened", str(arrival)), ticket_id, "opened", at, "pipeline", report_id, None, "{}", arrival)
+    return (
+        short_hash(ticket_id, "opened", str(arrival)),
+        ticket_id,
+        "opened",
+        at,
+        "pipeline",
+        report_id,
+        None,
+        "{}",
+        arrival,
+    )
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

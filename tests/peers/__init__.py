@@ -32,9 +32,7 @@ def need(binary: str, package: str) -> Path:
     why = _install(package)
     if found := _find(binary):
         return found
-    reason = (
-        f"{binary} is missing and {why or f'package {package} does not bring it'}; run {_INSTALL} {package}"
-    )
+    reason = f"{binary} is missing and {why or f'package {package} does not bring it'}; run {_INSTALL} {package}"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

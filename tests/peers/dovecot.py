@@ -155,9 +155,7 @@ def dovecot() -> Iterator[Dovecot]:
     """Dovecot for this test process. Skips, or fails under CI, where it cannot run."""
     program = need("dovecot", "dovecot")
     if os.geteuid() != 0:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "Dovecot drops privileges, so only root can start it"
-        )
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Dovecot drops privileges, so only root can start it")
     base = Path(tempfile.mkdtemp(prefix="dv"))  # short: its unix sockets' paths end at 108 characters
     introspection = ThreadingHTTPServer(("127.0.0.1", 0), _Introspection)
     threading.Thread(target=introspection.serve_forever, daemon=True).start()
@@ -211,9 +209,7 @@ def _configure(base: Path, introspection_port: int) -> Dovecot:
     )
     port, tls_port = _free_ports()
     (base / "oauth2.conf.ext").write_text(_OAUTH.format(port=introspection_port))
-    (base / "dovecot.conf").write_text(
-        _CONF.format(base=base, port=port, tls_port=tls_port, password=PASSWORD)
-    )
+    (base / "dovecot.conf").write_text(_CONF.format(base=base, port=port, tls_port=tls_port, password=PASSWORD))
     return Dovecot("127.0.0.1", port, tls_port, base / "cert.pem", base)
 
 
@@ -233,9 +229,7 @@ def _wait(server: Dovecot, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
                 logs = [
-                    p.read_text(errors="replace")
-                    for p in server.base.glob("*")
-                    if p.name in ("stderr", "dovecot.log")
+                    p.read_text(errors="replace") for p in server.base.glob("*") if p.name in ("stderr", "dovecot.log")
                 ]
                 raise RuntimeError("Dovecot did not start:\n" + "\n".join(logs)) from None
             time.sleep(0.02)

@@ -100,9 +100,7 @@ class GraphEmulator(ApiServer):
         chosen = {k: self._signed(v) for k, v in item.items() if k in names or k == "id"}
         comments = self.comments.get(str(item["id"]), [])
         if "comments" in names and comments:
-            inner = re.fullmatch(
-                r"comments\.filter\(stream\)\.order\(\w+\)\.limit\((\d+)\)\{(.*)\}", names["comments"]
-            )
+            inner = re.fullmatch(r"comments\.filter\(stream\)\.order\(\w+\)\.limit\((\d+)\)\{(.*)\}", names["comments"])
             if not inner:
                 raise ValueError(f"the emulator does not understand {names['comments']}")
             nested = {"access_token": query["access_token"], "limit": inner[1], "fields": inner[2]}

@@ -80,7 +80,13 @@ def postgres_server(base: Path) -> Iterator[str]:
     data, log = base / "data", base / "log"
     made = subprocess.run(
         [initdb, "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        capture_output=True, text=True, timeout=120, cwd=base, env=_environment(), check=False, **who,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=base,
+        env=_environment(),
+        check=False,
+        **who,
     )
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stderr}")
@@ -88,7 +94,11 @@ def postgres_server(base: Path) -> Iterator[str]:
     with log.open("wb") as out:
         server = subprocess.Popen(
             [initdb.with_name("postgres"), "-D", data, "-k", base, *settings],
-            stdout=out, stderr=out, cwd=base, env=_environment(), **who,
+            stdout=out,
+            stderr=out,
+            cwd=base,
+            env=_environment(),
+            **who,
         )
     try:
         url = f"postgresql://{USER}@/postgres?host={base}"

@@ -81,9 +81,7 @@ def items_of(file: Path) -> list[dict[str, Any]]:
         "models/tweet.json",
     ],
 )
-def test_every_recorded_post_of_x_is_a_message_and_a_report_unless_a_repost(
-    name: str, tmp_path: Path
-) -> None:
+def test_every_recorded_post_of_x_is_a_message_and_a_report_unless_a_repost(name: str, tmp_path: Path) -> None:
     items = items_of(X / name)
     messages, fates, drafts = read(twitter, X / name, tmp_path)
     reposts = [i for i in items if any(r["type"] == "retweeted" for r in i.get("referenced_tweets", ()))]
@@ -116,9 +114,7 @@ def test_every_recorded_post_of_x_is_a_message_and_a_report_unless_a_repost(
         ("models/message.json", {"report": 1}),
     ],
 )
-def test_every_recorded_object_of_facebook_is_accounted_for(
-    name: str, fates: dict[str, int], tmp_path: Path
-) -> None:
+def test_every_recorded_object_of_facebook_is_accounted_for(name: str, fates: dict[str, int], tmp_path: Path) -> None:
     messages, found, drafts = read(facebook, FACEBOOK / name, tmp_path, page_id=PAGE)
     assert found == fates
     assert len({m.source_ref for m in messages}) == len(messages)

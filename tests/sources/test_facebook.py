@@ -40,9 +40,7 @@ def stream_of(graph: GraphEmulator, **options: Any) -> Stream:
     return Stream("facebook", "uji", "facebook", {**known, "max_results": 5, **options})
 
 
-def pull(
-    graph: GraphEmulator, cursor: dict[str, Any] | None = None, at: datetime = NOW, **options: Any
-) -> list[Batch]:
+def pull(graph: GraphEmulator, cursor: dict[str, Any] | None = None, at: datetime = NOW, **options: Any) -> list[Batch]:
     return list(facebook.pull(stream_of(graph, **options), cursor, now=lambda: at))
 
 
@@ -140,9 +138,7 @@ def test_posts_older_than_the_look_back_are_not_asked_for_and_forgotten(graph: G
 
 
 @pytest.mark.parametrize("read", [1, 2, 3, 4])
-def test_an_interrupted_pass_goes_on_behind_the_batches_that_were_landed(
-    graph: GraphEmulator, read: int
-) -> None:
+def test_an_interrupted_pass_goes_on_behind_the_batches_that_were_landed(graph: GraphEmulator, read: int) -> None:
     posts = [post(n, n) for n in range(1, 13)]
     graph.lists["feed"] = posts
     graph.comments = {posts[2]["id"]: comments(posts[2], 120), posts[7]["id"]: comments(posts[7], 60)}
@@ -219,9 +215,7 @@ def test_a_next_page_without_cursors_is_asked_for_by_its_own_parameters(graph: G
 
 
 @pytest.mark.parametrize("following", ["https://graph.facebook.com/v26.0/feed?access_token=x", "", "?"])
-def test_a_next_page_that_is_nowhere_is_an_error_and_not_the_end(
-    graph: GraphEmulator, following: str
-) -> None:
+def test_a_next_page_that_is_nowhere_is_an_error_and_not_the_end(graph: GraphEmulator, following: str) -> None:
     graph.faults.append(Fault(body={"data": [post(1, 1)], "paging": {"next": following}}))
     with pytest.raises(TransientError, match="names no further page"):
         pull(graph)

@@ -161,18 +161,14 @@ def test_the_version_follows_what_the_author_can_edit_and_nothing_else() -> None
         ({"from": CITIZEN, "parent_id": "5_6", "story": "Warga membagikan"}, "tagged", "repost: of 5_6"),
     ],
 )
-def test_the_pages_own_words_and_wordless_shares_are_filtered(
-    item: dict[str, Any], edge: str, reason: str
-) -> None:
+def test_the_pages_own_words_and_wordless_shares_are_filtered(item: dict[str, Any], edge: str, reason: str) -> None:
     with pytest.raises(FilteredMessage) as caught:
         read(item, edge)
     assert str(caught.value) == reason
 
 
 def test_a_share_with_words_of_its_own_is_a_report() -> None:
-    draft = read(
-        {"message": "di RW saya juga", "from": CITIZEN, "parent_id": "5_6", "status_type": "shared_story"}
-    )
+    draft = read({"message": "di RW saya juga", "from": CITIZEN, "parent_id": "5_6", "status_type": "shared_story"})
     assert draft.text == "di RW saya juga"
 
 
@@ -224,9 +220,7 @@ def test_an_object_with_nothing_to_read_is_set_aside_in_words_for_a_clerk(payloa
         ({"location": {"street": "Jl. B", "latitude": 0, "longitude": 0}}, ("Jl. B", None)),
     ],
 )
-def test_a_point_is_taken_only_of_a_place_with_a_street(
-    place: dict[str, Any], expected: tuple[Any, Any]
-) -> None:
+def test_a_point_is_taken_only_of_a_place_with_a_street(place: dict[str, Any], expected: tuple[Any, Any]) -> None:
     draft = read({"message": "x", "place": place})
     assert (draft.address_text, draft.lat) == expected
 

@@ -29,7 +29,7 @@ AT = datetime(2026, 11, 19, 15, 4, 5, 678901, tzinfo=WIB)
 ROW = (7, "t0abc", "proses", "jalan", "dbm", "sudin_bm_jaksel", "31.74.07.1005", "sudah dicek", "operator", AT)
 BARE = (8, "t0abd", None, None, None, None, None, "menunggu suku cadang", None, AT)
 _DDL = """CREATE TABLE status_events (event_no BIGINT NOT NULL, ticket_id TEXT NOT NULL, status TEXT,
-    category TEXT, agency_id TEXT, unit TEXT, kelurahan_code TEXT, note TEXT, actor TEXT, at TIMESTAMPTZ NOT NULL)"""
+    category TEXT, agency_id TEXT, unit TEXT, kelurahan_code TEXT, note TEXT, actor TEXT, happened_at TIMESTAMPTZ NOT NULL)"""
 
 
 class Store:
@@ -85,7 +85,7 @@ def _stream(root: str = ".", **options: Any) -> Stream:
 
 
 def _message(**fields: Any) -> Message:
-    row = {"event_no": 7, "ticket_id": "t0abc", "status": "proses", "at": "2026-11-19T08:04:05+00:00"} | fields
+    row = {"event_no": 7, "ticket_id": "t0abc", "status": "proses", "happened_at": "2026-11-19T08:04:05+00:00"} | fields
     return Message("7", "v", orjson.dumps(row), feedback.PAYLOAD_TYPE, NOW)
 
 
@@ -102,12 +102,26 @@ def test_an_event_of_either_store_becomes_the_same_message_and_the_same_event(st
         "0000000000000000007", "", b"", feedback.PAYLOAD_TYPE, NOW, AT.astimezone(UTC), None, "status_events 7"
     )
     assert feedback.event(first) == {
-        "ticket_id": "t0abc", "status": "proses", "category": "jalan", "agency_id": "dbm", "unit": "sudin_bm_jaksel",
-        "kelurahan_code": "31.74.07.1005", "note": "sudah dicek", "actor": "operator", "at": AT.astimezone(UTC),
+        "ticket_id": "t0abc",
+        "status": "proses",
+        "category": "jalan",
+        "agency_id": "dbm",
+        "unit": "sudin_bm_jaksel",
+        "kelurahan_code": "31.74.07.1005",
+        "note": "sudah dicek",
+        "actor": "operator",
+        "happened_at": AT.astimezone(UTC),
     }
     assert feedback.event(second) == {
-        "ticket_id": "t0abd", "status": None, "category": None, "agency_id": None, "unit": None,
-        "kelurahan_code": None, "note": "menunggu suku cadang", "actor": None, "at": AT.astimezone(UTC),
+        "ticket_id": "t0abd",
+        "status": None,
+        "category": None,
+        "agency_id": None,
+        "unit": None,
+        "kelurahan_code": None,
+        "note": "menunggu suku cadang",
+        "actor": None,
+        "happened_at": AT.astimezone(UTC),
     }
 
 
@@ -155,7 +169,7 @@ def test_the_version_follows_the_content_alone(store: Store) -> None:
 
 
 def test_a_table_with_other_columns_stops_the_stream_and_names_those_it_needs(store: Store) -> None:
-    store.run("CREATE TABLE status_events (event_no BIGINT, ticket_id TEXT, at TIMESTAMPTZ)")
+    store.run("CREATE TABLE status_events (event_no BIGINT, ticket_id TEXT, happened_at TIMESTAMPTZ)")
     with pytest.raises(PermanentError, match=r"_crm/status: status_events .* lacks a column.*kelurahan_code"):
         store.pull()
 
@@ -163,7 +177,9 @@ def test_a_table_with_other_columns_stops_the_stream_and_names_those_it_needs(st
 def test_a_time_without_end_sets_one_event_aside_and_not_the_batch(store: Store) -> None:
     store.create()
     store.add(ROW)
-    store.run("INSERT INTO status_events (event_no, ticket_id, status, at) VALUES (9, 't1', 'selesai', 'infinity')")
+    store.run(
+        "INSERT INTO status_events (event_no, ticket_id, status, happened_at) VALUES (9, 't1', 'selesai', 'infinity')"
+    )
     [batch] = store.pull()
     assert feedback.event(batch.messages[0])["status"] == "proses"
     assert batch.messages[1].occurred_at is None
@@ -216,18 +232,22 @@ def test_a_stream_without_a_store_says_which_options_it_needs() -> None:
 
 
 @pytest.fixture
-def server(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Store:  # noqa: F811 - the fixture
+def server(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("KANAL_TEST_CRM", postgres_url)
     store = Store(_stream(url_env="KANAL_TEST_CRM"), _postgres_runner(postgres_url))
     store.create()
     return store
 
 
-def test_an_event_numbered_first_and_committed_last_is_not_passed_over(server: Store, postgres_url: str) -> None:  # noqa: F811
+def test_an_event_numbered_first_and_committed_last_is_not_passed_over(server: Store, postgres_url: str) -> None:
     slow = psycopg.connect(postgres_url)
-    slow.execute("INSERT INTO status_events (event_no, ticket_id, status, at) VALUES (1, 't1', 'proses', now())")
+    slow.execute(
+        "INSERT INTO status_events (event_no, ticket_id, status, happened_at) VALUES (1, 't1', 'proses', now())"
+    )
     with psycopg.connect(postgres_url) as quick:
-        quick.execute("INSERT INTO status_events (event_no, ticket_id, status, at) VALUES (2, 't1', 'selesai', now())")
+        quick.execute(
+            "INSERT INTO status_events (event_no, ticket_id, status, happened_at) VALUES (2, 't1', 'selesai', now())"
+        )
     timer = threading.Timer(0.5, slow.commit)
     timer.start()
     [batch] = server.pull()
@@ -237,10 +257,11 @@ def test_an_event_numbered_first_and_committed_last_is_not_passed_over(server: S
 
 
 def test_a_writer_that_does_not_finish_is_waited_for_five_seconds_and_then_at_the_next_pull(
-    server: Store, postgres_url: str  # noqa: F811
+    server: Store,
+    postgres_url: str,
 ) -> None:
     with psycopg.connect(postgres_url) as slow:
-        slow.execute("INSERT INTO status_events (event_no, ticket_id, at) VALUES (1, 't1', now())")
+        slow.execute("INSERT INTO status_events (event_no, ticket_id, happened_at) VALUES (1, 't1', now())")
         with pytest.raises(TransientError, match="the CRM is busy writing status_events"):
             server.pull()
         slow.rollback()
@@ -248,7 +269,9 @@ def test_a_writer_that_does_not_finish_is_waited_for_five_seconds_and_then_at_th
 
 
 def test_a_role_that_may_only_read_is_told_what_to_grant(
-    server: Store, postgres_url: str, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    server: Store,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.run("CREATE ROLE reader LOGIN; GRANT SELECT ON status_events TO reader")
     monkeypatch.setenv("KANAL_TEST_CRM", postgres_url.replace("//kanal@", "//reader@"))
@@ -302,10 +325,10 @@ def test_every_status_is_known_also_with_blanks_and_capitals(status: str) -> Non
         ({"ticket_id": "  "}, "nomor tiketnya kosong"),
         ({"ticket_id": 5}, "nomor tiketnya kosong"),
         ({"kelurahan_code": "3174071005"}, 'kode kelurahan "3174071005" bukan kode Kemendagri'),
-        ({"at": None}, "waktunya kosong"),
-        ({"at": "kemarin"}, "waktunya kosong"),
-        ({"at": "2026-11-19T08:04:05"}, "waktunya kosong"),  # in which zone?
-        ({"at": "0001-01-01T00:00:00+14:00"}, "waktunya kosong"),
+        ({"happened_at": None}, "waktunya kosong"),
+        ({"happened_at": "kemarin"}, "waktunya kosong"),
+        ({"happened_at": "2026-11-19T08:04:05"}, "waktunya kosong"),  # in which zone?
+        ({"happened_at": "0001-01-01T00:00:00+14:00"}, "waktunya kosong"),
         ({"status": " ", "note": ""}, "tidak ada yang diubah"),
     ],
 )
@@ -317,15 +340,25 @@ def test_an_event_that_cannot_be_applied_is_set_aside_with_what_to_do(fields: di
     assert caught.value.stage == "event"
 
 
-@given(st.one_of(st.binary(), st.recursive(st.none() | st.text() | st.integers(0, 9), lambda x: st.lists(x) | st.dictionaries(
-    st.sampled_from(["ticket_id", "status", "at", "note"]) | st.text(), x)).map(orjson.dumps)))
+@given(
+    st.one_of(
+        st.binary(),
+        st.recursive(
+            st.none() | st.text() | st.integers(0, 9),
+            lambda x: (
+                st.lists(x)
+                | st.dictionaries(st.sampled_from(["ticket_id", "status", "happened_at", "note"]) | st.text(), x)
+            ),
+        ).map(orjson.dumps),
+    )
+)
 def test_any_payload_is_an_event_or_set_aside(payload: bytes) -> None:
     try:
         found = feedback.event(Message("1", "v", payload, feedback.PAYLOAD_TYPE, NOW))
     except RejectedMessage:
         return
     assert found["ticket_id"]
-    assert found["at"].tzinfo is UTC
+    assert found["happened_at"].tzinfo is UTC
 
 
 def test_a_status_event_is_never_a_report() -> None:

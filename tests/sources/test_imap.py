@@ -43,9 +43,7 @@ def plain(port: int, **options: Any) -> Stream:
     """A stream without TLS on this machine."""
     fixed = {"host": "127.0.0.1", "port": port, "tls": "none", "user": "aduan"}
     timeouts = {"connect_seconds": 5, "read_seconds": 5}
-    return Stream(
-        "email", "dki", "imap", fixed | timeouts | {"password_env": "KANAL_TEST_PASSWORD"} | options
-    )
+    return Stream("email", "dki", "imap", fixed | timeouts | {"password_env": "KANAL_TEST_PASSWORD"} | options)
 
 
 def stream_of(box: Mailbox, **options: Any) -> Stream:
@@ -325,9 +323,7 @@ OPENED = (*HELLO, LOGGED_IN, EXAMINED, CAPABILITY)
         ((*OPENED[:-1], b"TAG OK tanpa isi\r\n"), TransientError, "broke off"),
     ],
 )
-def test_trouble_is_told_as_to_wait_or_to_stop(
-    lines: tuple[bytes, ...], kind: type[Exception], said: str
-) -> None:
+def test_trouble_is_told_as_to_wait_or_to_stop(lines: tuple[bytes, ...], kind: type[Exception], said: str) -> None:
     with fake_server(*lines) as port, pytest.raises(kind, match=said) as caught:
         pull(plain(port, connect_seconds=0.5, read_seconds=0.5))
     assert PASSWORD not in told_by(caught.value)

@@ -29,9 +29,7 @@ def decode(raw: bytes | str, *, received: datetime | None = None, stream: Stream
 
 
 def written(body: str, *, head: str = "", subject: str = "Keluhan") -> str:
-    top = (
-        "From: Sari <sari@example.com>\nDate: Mon, 04 May 2026 19:12:05 +0700\nMessage-ID: <a1@example.com>\n"
-    )
+    top = "From: Sari <sari@example.com>\nDate: Mon, 04 May 2026 19:12:05 +0700\nMessage-ID: <a1@example.com>\n"
     return f"{top}Subject: {subject}\n{head}\n{body}"
 
 
@@ -101,9 +99,7 @@ def test_a_reply_is_cut_and_a_first_mail_is_not() -> None:
 
 
 def test_quoted_html_is_cut_from_a_reply() -> None:
-    page = (
-        '<div>Masih mati.</div><div class="gmail_quote">Pada ... menulis:<blockquote>lama</blockquote></div>'
-    )
+    page = '<div>Masih mati.</div><div class="gmail_quote">Pada ... menulis:<blockquote>lama</blockquote></div>'
     assert decode(reply(page, head="Content-Type: text/html\n")).text == "Masih mati."
 
 
@@ -125,8 +121,7 @@ def test_a_reply_with_nothing_new_waits_for_a_person() -> None:
 def test_an_address_in_the_signature_counts_where_the_text_has_none() -> None:
     closing = "\n\nHormat saya,\nSari\nJl. Melati RT 03 RW 04"
     assert (
-        decode(written("Lampu mati sejak hari Senin, mohon dicek." + closing)).address_text
-        == "Jl. Melati RT 03 RW 04"
+        decode(written("Lampu mati sejak hari Senin, mohon dicek." + closing)).address_text == "Jl. Melati RT 03 RW 04"
     )
     assert decode(written("Lampu di Jl. Mawar mati sejak hari Senin kemarin." + closing)).address_text is None
 
@@ -168,9 +163,7 @@ def test_a_mail_forwarded_as_a_file_keeps_its_words_and_files() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["multipart/mixed", 'multipart/mixed; boundary="salah"', "multipart/alternative"]
-)
+@pytest.mark.parametrize("kind", ["multipart/mixed", 'multipart/mixed; boundary="salah"', "multipart/alternative"])
 def test_a_wrong_boundary_does_not_lose_the_words(kind: str) -> None:
     body = "--asli\nContent-Type: text/plain\n\nLampu mati.\n--asli--\n"
     assert decode(written(body, head=f"Content-Type: {kind}\n")).text == "Lampu mati."
@@ -202,9 +195,7 @@ def test_what_is_no_mail_waits_for_a_person(raw: bytes | str) -> None:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("tag", ["<div>", "<table><tr><td>", "<b><i>", "<br>", "<p id=appendonsend>"])
 def test_html_made_to_hurt_costs_seconds_at_most(tag: str) -> None:
-    assert decode(
-        reply("<p>halo</p>" + tag * 12_000 + "x", head="Content-Type: text/html\n")
-    ).text.startswith("halo")
+    assert decode(reply("<p>halo</p>" + tag * 12_000 + "x", head="Content-Type: text/html\n")).text.startswith("halo")
     assert decode(reply("<p>halo</p>" + tag * 200_000, head="Content-Type: text/html\n")).text == "halo"
 
 
@@ -430,9 +421,7 @@ def test_any_damaged_mail_is_decoded_or_set_aside(raw: bytes) -> None:
 @given(st.text(max_size=300), st.sampled_from(["8bit", "base64", "quoted-printable"]))
 def test_a_body_reads_the_same_in_every_encoding(text: str, encoding: str) -> None:
     data = text.encode("utf-8", "replace")
-    coded = {"8bit": data, "base64": base64.encodebytes(data), "quoted-printable": quopri.encodestring(data)}[
-        encoding
-    ]
+    coded = {"8bit": data, "base64": base64.encodebytes(data), "quoted-printable": quopri.encodestring(data)}[encoding]
     head = f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: {encoding}\n"
     whole = written("", head=head).encode() + coded
     plain = written("", head=head.replace(encoding, "8bit")).encode() + data

@@ -128,8 +128,7 @@ def test_any_bytes_under_any_charset_become_text(data: bytes, charset: str) -> N
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.text(st.characters(), max_size=100)
-    | st.binary(max_size=60).map(lambda b: b.decode("ascii", "surrogateescape"))
+    st.text(st.characters(), max_size=100) | st.binary(max_size=60).map(lambda b: b.decode("ascii", "surrogateescape"))
 )
 def test_any_header_becomes_text(value: str) -> None:
     assert takes(header_text(value))

@@ -202,9 +202,7 @@ def test_a_used_up_limit_says_how_long_to_wait(x: XEmulator) -> None:
     ("reset", "wait"),
     [(None, 60.0), ("soon", 60.0), ("²", 60.0), ("9" * 40, 60.0), ("0", 1.0), ("99999999999", 3600.0)],
 )
-def test_a_limit_without_a_sensible_reset_never_means_at_once(
-    x: XEmulator, reset: str | None, wait: float
-) -> None:
+def test_a_limit_without_a_sensible_reset_never_means_at_once(x: XEmulator, reset: str | None, wait: float) -> None:
     headers = {} if reset is None else {"x-rate-limit-reset": reset.encode().decode("latin-1")}
     x.faults.append(Fault(429, {"title": "Too Many Requests"}, headers))
     with pytest.raises(TransientError) as caught:
@@ -327,9 +325,7 @@ def rich(x: XEmulator) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dialect", ["tweet", "post"])
-def test_old_and_new_field_names_mean_the_same(
-    x: XEmulator, dialect: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_old_and_new_field_names_mean_the_same(x: XEmulator, dialect: str, caplog: pytest.LogCaptureFixture) -> None:
     x.dialect = dialect
     whole = rich(x)
     (draft,) = decoded(x, whole, dialect=dialect)

@@ -29,9 +29,7 @@ FIELDS = [
 
 
 def read(post: dict[str, Any], **includes: Any) -> Draft:
-    (message,) = read_page(
-        {"data": [{"id": "5", **post}], "includes": includes}, PurePosixPath("1.json"), NOW
-    )
+    (message,) = read_page({"data": [{"id": "5", **post}], "includes": includes}, PurePosixPath("1.json"), NOW)
     return decode(message, STREAM)
 
 
@@ -58,9 +56,7 @@ def test_own_posts_and_reposts_are_filtered(fields: dict[str, Any], reason: str)
 
 @pytest.mark.parametrize("kind", ["quoted", "replied_to"])
 def test_quotes_and_replies_of_citizens_are_reports(kind: str) -> None:
-    assert (
-        read({"text": "masih rusak", "referenced_tweets": [{"type": kind, "id": "7"}]}).text == "masih rusak"
-    )
+    assert read({"text": "masih rusak", "referenced_tweets": [{"type": kind, "id": "7"}]}).text == "masih rusak"
 
 
 @pytest.mark.parametrize(
@@ -150,9 +146,7 @@ _json = st.recursive(
     st.dictionaries(st.sampled_from(FIELDS), _json, max_size=8),
     st.dictionaries(st.sampled_from(FIELDS), _json),
 )
-def test_whatever_json_comes_is_landed_whole_and_read_or_set_aside(
-    post: dict[str, Any], page: dict[str, Any]
-) -> None:
+def test_whatever_json_comes_is_landed_whole_and_read_or_set_aside(post: dict[str, Any], page: dict[str, Any]) -> None:
     for message in read_page({**page, "data": [post]}, PurePosixPath("1.json"), NOW):
         assert message.source_ref
         assert message.version

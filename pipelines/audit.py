@@ -1,0 +1,155 @@
+"""Proof, from landing alone, that every landed message is accounted for.
+
+Reads each landed batch again and looks for its messages in the warehouse: landed = reports +
+repeats + filtered + quarantined + events, per stream and batch, every ticketed report in exactly
+one ticket, every batch in exactly one entry of the order log. Opens the warehouse itself, under
+the writer's lock: a proof of the snapshot would prove a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.errors import PermanentError
+from pipelines.flow import Progress, silent
+from pipelines.settings import Settings
+from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.warehouse import Warehouse, open_warehouse
+
+_MOST = 50  # faults told one by one
+_COUNTS = ("report", "repeat", "older", "filtered", "quarantined", "event")
+_IDENTITY = ("sequence", "row", "source_ref", "version")
+_GROUP = 200_000  # messages compared at once
+
+
+@dataclass(slots=True)
+class Audit:
+    """streams: a row a stream with landed, each outcome, pending and unaccounted; faults: what is
+    wrong, in words; proofs: promise of the warehouse -> rows that break it."""
+
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    proofs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        return not self.faults and not any(self.proofs.values())
+
+
+def audit(settings: Settings, *, progress: Progress = silent) -> Audit:
+    """Compare all of landing with the warehouse."""
+    landing, result = Landing(settings.landing_dir), Audit()
+    with open_warehouse(settings.warehouse) as warehouse:
+        _entries(landing, warehouse, result)
+        streams = landing.streams()
+        for channel, stream in streams:
+            progress("audit", 0, len(streams))
+            result.streams.append(_stream(landing, warehouse, channel, stream, result))
+            progress("audit", 1, len(streams))
+        result.proofs = warehouse.violations()
+    return result
+
+
+def _entries(landing: Landing, warehouse: Warehouse, result: Audit) -> None:
+    """Faults where order log, ledger and landing differ."""
+    entry_of: dict[BatchRef, int] = {}
+    for entry in landing.order():
+        for ref in entry.batches:
+            if ref in entry_of:
+                result.faults.append(
+                    f"{_name(ref)} stands in entries {entry_of[ref]} and {entry.number} of the order log"
+                )
+            entry_of[ref] = entry.number
+    ledger = warehouse.con.sql("SELECT channel, stream, sequence, entry FROM ledger").fetchall()
+    for channel, stream, sequence, number in ledger:
+        ref = BatchRef(channel, stream, sequence)
+        if entry_of.get(ref) != number:
+            result.faults.append(
+                f"{_name(ref)} was loaded as entry {number}, but the order log says {entry_of.get(ref)}"
+            )
+        if not landing.path(ref).exists():
+            result.faults.append(f"{_name(ref)} is in the ledger, but its landing file is gone")
+
+
+def _stream(landing: Landing, warehouse: Warehouse, channel: str, stream: str, result: Audit) -> dict[str, Any]:
+    row: dict[str, Any] = {"stream": f"{channel}/{stream}", "landed": 0} | dict.fromkeys(_COUNTS, 0)
+    row |= {"pending": 0, "unaccounted": 0}
+    sequences = landing.sequences(channel, stream)
+    if sequences != list(range(len(sequences))):
+        result.faults.append(f"{channel}/{stream}: landing files are missing; restore them from a backup")
+    loaded = {
+        n
+        for (n,) in warehouse.con.execute(
+            "SELECT sequence FROM ledger WHERE channel = ? AND stream = ?", [channel, stream]
+        ).fetchall()
+    }
+    parts: list[pa.Table] = []
+    for sequence in sequences:
+        ref = BatchRef(channel, stream, sequence)
+        try:
+            batch = landing.read(ref, columns=["source_ref", "version"])
+        except PermanentError as error:
+            result.faults.append(str(error))
+            continue
+        row["landed"] += batch.num_rows
+        if sequence not in loaded:
+            row["pending"] += batch.num_rows
+            continue
+        parts.append(
+            batch.append_column("sequence", pa.array([sequence] * batch.num_rows, pa.int64())).append_column(
+                "row", pa.array(range(batch.num_rows), pa.int32())
+            )
+        )
+        if sum(p.num_rows for p in parts) >= _GROUP:
+            _compare(warehouse, channel, stream, parts, row, result)
+            parts = []
+    _compare(warehouse, channel, stream, parts, row, result)
+    stray = warehouse.con.execute(
+        "SELECT count(*) FROM messages WHERE channel = ? AND stream = ?", [channel, stream]
+    ).fetchall()[0][0]
+    known = sum(row[name] for name in _COUNTS)
+    if stray != known:
+        result.faults.append(f"{channel}/{stream}: the warehouse holds {stray} messages, {known} of them landed")
+    return row
+
+
+def _compare(
+    warehouse: Warehouse, channel: str, stream: str, parts: list[pa.Table], row: dict[str, Any], result: Audit
+) -> None:
+    """Match landed identities with table messages, one to one."""
+    if not parts:
+        return
+    con = warehouse.con
+    con.register("_landed", pa.concat_tables(parts))
+    found = con.execute(
+        f"SELECT m.outcome, count(*) FROM _landed l LEFT JOIN"
+        f" (SELECT {', '.join(_IDENTITY)}, outcome FROM messages WHERE channel = ? AND stream = ?) m"
+        f" USING ({', '.join(_IDENTITY)}) GROUP BY 1",
+        [channel, stream],
+    ).fetchall()
+    for outcome, count in found:
+        if outcome is None:
+            row["unaccounted"] += count
+        elif outcome in row:
+            row[outcome] += count
+        else:
+            result.faults.append(f"{channel}/{stream}: {count} messages have unknown outcome {outcome}")
+    if row["unaccounted"] and len(result.faults) < _MOST:
+        missing = con.execute(
+            f"SELECT l.sequence, l.row FROM _landed l ANTI JOIN"
+            f" (SELECT {', '.join(_IDENTITY)} FROM messages WHERE channel = ? AND stream = ?) m"
+            f" USING ({', '.join(_IDENTITY)}) ORDER BY ALL LIMIT {_MOST}",
+            [channel, stream],
+        ).fetchall()
+        result.faults += [
+            f"message {channel}/{stream}/{sequence}/{number} landed, but nothing says what became of it"
+            for sequence, number in missing
+        ]
+    con.unregister("_landed")
+
+
+def _name(ref: BatchRef) -> str:
+    return f"batch {ref.channel}/{ref.stream} number {ref.sequence}"

@@ -1,0 +1,443 @@
+"""`kanal`: the pipeline from a terminal. Each command calls flow or a neighbour of it and prints.
+
+Exit codes: 0 done; 1 failed (the message says what to do); 2 wrong usage; 3 partial: some stream or
+message was set aside, everything else is done. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines import __version__
+from pipelines.errors import KanalError
+
+if TYPE_CHECKING:
+    from pipelines.flow import RunResult
+    from pipelines.settings import Settings
+
+FAILED, PARTIAL = 1, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Every complaint channel in, one routed ticket store out.\n\nStart with `kanal doctor`, then `kanal run`."
+    " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
+    " 3 partial (something was set aside, the rest is done).",
+)
+model = typer.Typer(no_args_is_help=True, help="Build and measure the classifier.")
+gazetteer = typer.Typer(no_args_is_help=True, help="Places: install boundaries.")
+app.add_typer(model, name="model")
+app.add_typer(gazetteer, name="gazetteer")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings file.", show_default="$KANAL_CONFIG or kanal.toml")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for scripts.")]
+
+
+def _settings(config: Path | None) -> Settings:
+    from pipelines import settings
+
+    return settings.load(config)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of ours as one line on stderr and exit code 1; SIGTERM ends as Ctrl-C does."""
+    from pipelines.console import err
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KanalError as error:
+        err.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        err.print("stopped; what was done stays done, run the command again to go on", markup=False)
+        raise typer.Exit(FAILED) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kanal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Common to every command."""
+
+
+@app.command()
+def run(
+    config: Config = None,
+    channel: Annotated[
+        str | None, typer.Option(help="Only this channel, or one stream of it (channel/stream).")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Read again what was there since this day (YYYY-MM-DD, Asia/Jakarta); known messages count as repeats."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pull every channel, land, refine, link, load, deliver to the CRM store and publish the snapshot.
+
+    Running it again brings only what is new. One stream's failure stops no other; the exit code is then 3.
+
+    Examples: `kanal run`, `kanal run --channel jaki`, `kanal run --channel email --since 2026-11-01`
+    """
+    with _told():
+        _run(_settings(config), as_json=as_json, channel=channel, since=_day(since))
+
+
+@app.command(name="import")
+def import_files(
+    channel: Annotated[
+        str, typer.Argument(help="Channel with an export stream, or one stream of it (channel/stream).")
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV, XLSX, JSON, JSONL or ZIP files.", exists=True, dir_okay=False)
+    ],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take files into a channel's export stream, then load, deliver and publish as `run` does.
+
+    A file is known by its content: importing it twice changes nothing. A row with a known id and other content is a
+    new version of the same report.
+
+    Example: `kanal import jaki rekap-november.xlsx`
+    """
+    with _told():
+        _run(_settings(config), as_json=as_json, channel=channel, files=[f.absolute() for f in files])
+
+
+def _run(settings: Settings, *, as_json: bool, **what: Any) -> None:
+    from pipelines import console, flow
+
+    with console.progress() as tick:
+        result = flow.run(settings, progress=tick, **what)
+    if as_json:
+        console.print_json(
+            {
+                "run_id": result.run_id,
+                "streams": console.run_rows(result),
+                "delivered": result.delivered,
+                "snapshot": result.snapshot,
+                "report": result.report,
+                "seconds": result.seconds,
+                "failures": result.failures,
+            }
+        )
+    else:
+        console.print_run(result)
+        _print_figures(settings, result)
+    if result.partial:
+        raise typer.Exit(PARTIAL)
+
+
+def _print_figures(settings: Settings, result: RunResult) -> None:
+    """Top categories and channels of the newest month, and where everything lies."""
+    from pipelines import console
+    from pipelines.trace import open_snapshot, top
+
+    if not settings.analytics.exists():
+        return
+    with open_snapshot(settings) as con:
+        for mart, label in (("top_categories", "category_name"), ("top_channels", "channel_name")):
+            month, rows = top(con, mart, label)
+            if rows:
+                console.out.print()
+                console.out.print(
+                    console.table(
+                        f"{mart}, {month}",
+                        (label, "reports", "tickets", "share %"),
+                        rows,
+                        numbers=("reports", "tickets", "share %"),
+                    )
+                )
+    console.out.print(f"\nsnapshot  {settings.analytics}\nreport    {settings.report}", soft_wrap=True)
+    if result.snapshot is None and "publish" not in result.failures:
+        console.out.print("(unchanged: it holds the same already)")
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day; write it as 2026-11-01", param_hint="--since") from None
+
+
+@app.command()
+def status(config: Config = None, as_json: AsJson = False) -> None:
+    """Show per stream what has landed, what waits to be loaded, and how fresh it is.
+
+    Reads landing and the published snapshot only, so it never disturbs a running load.
+    """
+    from pipelines import console
+    from pipelines.status import status as look
+
+    with _told():
+        found = look(_settings(config))
+    if as_json:
+        console.print_json(found)
+        return
+    columns = ("stream", "batches", "messages", "waiting", "last_landed", "last_said", "quarantined")
+    rows = [[row[c] for c in columns] for row in found["streams"]]
+    console.out.print(
+        console.table(
+            "Streams (times in WIB)", columns, rows, numbers=("batches", "messages", "waiting", "quarantined")
+        )
+    )
+    console.out.print(f"\nsnapshot: {found['snapshot'] or 'none yet; run: kanal run'}", soft_wrap=True)
+
+
+@app.command()
+def trace(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A mart (top_categories), a ticket (KN-..., JK..., ticket_id), a report_id, or a message (channel/stream/sequence/row)."
+        ),
+    ],
+    where: Annotated[str | None, typer.Option(help="The line of the mart: column=value, comma separated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows to show.")] = 20,
+    verbatim: Annotated[
+        bool,
+        typer.Option(
+            "--verbatim", help="Show messages as they were fetched: personal data. Needs landing, and is logged."
+        ),
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Walk from a figure to the tickets and messages behind it, or from a message to every figure that counts it.
+
+    Examples: `kanal trace top_categories --where month=2026-05,category=jalan`,
+    `kanal trace KN-7W2K-0Q9Z-A1B2`, `kanal trace JK2306180342`, `kanal trace jaki/app/0/17`
+    """
+    from pipelines import console
+    from pipelines.trace import Walked, trace_thing
+
+    with _told():
+        walked: Walked = trace_thing(_settings(config), what, where=where, limit=limit, verbatim=verbatim)
+    if as_json:
+        console.print_json(walked.as_dict())
+        return
+    for title, columns, rows in walked.tables:
+        console.out.print(console.table(title, columns, rows))
+        console.out.print()
+
+
+@app.command()
+def audit(config: Config = None, as_json: AsJson = False) -> None:
+    """Prove that every landed message is accounted for: landed = reports + repeats + filtered + quarantined + events.
+
+    Reads all of landing and compares it with the warehouse. Exit code 1 where anything is missing or doubled.
+    """
+    from pipelines import console
+    from pipelines.audit import audit as prove
+
+    with _told():
+        settings = _settings(config)
+        with console.progress() as tick:
+            found = prove(settings, progress=tick)
+    if as_json:
+        console.print_json(
+            {"exact": found.exact, "streams": found.streams, "faults": found.faults, "proofs": found.proofs}
+        )
+    else:
+        columns = tuple(found.streams[0]) if found.streams else ("stream",)
+        console.out.print(
+            console.table("Landed messages", columns, [list(r.values()) for r in found.streams], numbers=columns[1:])
+        )
+        for fault in (*found.faults, *(f"{what}: {rows:,} rows" for what, rows in found.proofs.items() if rows)):
+            console.out.print(f"wrong: {fault}", style="red", markup=False)
+        pending = sum(row["pending"] for row in found.streams)
+        console.out.print(
+            f"\n{'exact' if found.exact else 'NOT exact'}"
+            + (f"; {pending:,} messages wait for the next load" if pending else "")
+        )
+    if not found.exact:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def rebuild(config: Config = None, as_json: AsJson = False) -> None:
+    """Build the warehouse anew from landing alone, in the recorded order, and put it in the old one's place.
+
+    The old warehouse stays until the new one is proved. With unchanged code, model and data every table comes out the
+    same; --json prints a hash of each.
+    """
+    from pipelines import console, flow
+
+    with _told():
+        settings = _settings(config)
+        with console.progress() as tick:
+            rebuilt = flow.rebuild(settings, progress=tick)
+    if as_json:
+        console.print_json({"messages": rebuilt.loaded.messages, "before": rebuilt.before, "after": rebuilt.after})
+        return
+    rows = [
+        (name, rebuilt.after[name], rebuilt.before.get(name) in (None, rebuilt.after[name])) for name in rebuilt.after
+    ]
+    console.out.print(
+        console.table(
+            f"Rebuilt from {rebuilt.loaded.messages:,} landed messages", ("table", "rows:hash", "as before"), rows
+        )
+    )
+    if rebuilt.other_versions:
+        console.out.print(
+            f"{rebuilt.other_versions:,} entries were first loaded by other versions of code, model or data"
+        )
+
+
+@app.command()
+def doctor(config: Config = None, as_json: AsJson = False) -> None:
+    """Check settings, models, credentials, stores and disk before a run; changes nothing.
+
+    Exit code 1 where something must be mended first.
+    """
+    from pipelines import console
+    from pipelines.doctor import doctor as examine
+
+    with _told():
+        checks = examine(_settings(config))
+    if as_json:
+        console.print_json([{"check": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
+    else:
+        marks = {True: "ok", False: "MEND", None: "note"}
+        console.out.print(
+            console.table("Doctor", ("", "check", "finding"), [(marks[c.ok], c.name, c.detail) for c in checks])
+        )
+    if any(c.ok is False for c in checks):
+        raise typer.Exit(FAILED)
+
+
+@model.command()
+def train(config: Config = None, as_json: AsJson = False) -> None:
+    """Build the classifier from models/corpus and models/classifier.toml.
+
+    Runs do this by themselves whenever corpus or config changed; the result is cached by their hash, and the same
+    state gives the same weights.
+    """
+    from pipelines import console
+    from pipelines import knowledge as known
+
+    with _told():
+        settings = _settings(config)
+        folder = known.classifier_dir(settings)
+        fresh = not folder.exists()
+        known.build_classifier(settings, say=lambda said: console.err.print(said, markup=False))
+    if as_json:
+        console.print_json({"version": folder.name, "folder": folder, "trained": fresh})
+    else:
+        console.out.print(
+            f"classifier {folder.name} {'trained' if fresh else 'was built before'}: {folder}", soft_wrap=True
+        )
+
+
+@model.command()
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="CSV with labelled texts.", show_default="the corpus, cross-validated"
+        ),
+    ] = None,
+    text: Annotated[str, typer.Option(help="Column of the text.")] = "text",
+    label: Annotated[
+        str, typer.Option(help="Column of the right category: an id, a name or an alias of models/taxonomy.toml.")
+    ] = "category",
+    only: Annotated[
+        str | None, typer.Option(help="Only rows where COLUMN matches a pattern, e.g. 'report_id=*[02468]'.")
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the classifier: accuracy, macro-F1, calibration, and how much it decides at its threshold.
+
+    Without --data the corpus is cross-validated. With --data the classifier judges texts it never saw.
+
+    Example: `kanal model evaluate --data laporan.csv --text isi --label kategori`
+    """
+    from pipelines import console
+    from pipelines.evaluate import evaluate_corpus, evaluate_file
+
+    with _told():
+        settings = _settings(config)
+        found = (
+            evaluate_corpus(settings)
+            if data is None
+            else evaluate_file(settings, data, text=text, label=label, only=only)
+        )
+    if as_json:
+        console.print_json(found)
+        return
+    classes = found.pop("classes")
+    console.out.print(
+        console.table(
+            "Figures", ("figure", "value"), [(k, f"{v:.3f}" if isinstance(v, float) else v) for k, v in found.items()]
+        )
+    )
+    rows = [(c["label"], c["rows"], *(f"{c[k]:.2f}" for k in ("precision", "recall", "f1"))) for c in classes]
+    console.out.print()
+    console.out.print(
+        console.table(
+            "Classes",
+            ("label", "rows", "precision", "recall", "F1"),
+            rows,
+            numbers=("rows", "precision", "recall", "F1"),
+        )
+    )
+
+
+@gazetteer.command()
+def install(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="GeoJSON FeatureCollection of kelurahan, with Kemendagri codes."
+        ),
+    ],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Install kelurahan boundaries, so that coordinates are placed by polygon instead of the nearest centroid.
+
+    The file is checked first: every polygon must carry the code of a known kelurahan in `kode`, `kelurahan_code`,
+    `code` or `kode_kel`. It is copied into the data folder and used from the next run on.
+    """
+    from pipelines import console
+    from pipelines import knowledge as known
+
+    with _told():
+        result = known.install_boundaries(_settings(config), file)
+    if as_json:
+        console.print_json(result)
+        return
+    console.out.print(
+        f"{result['matched']:,} of {result['kelurahan']:,} kelurahan have a boundary now;"
+        f" {result['unknown']:,} polygons have a code that the gazetteer does not know"
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,143 @@
+"""Is this installation fit to run? Settings, knowledge, credentials, stores, disk.
+
+Each check says what it found and, where something is wrong, what to do. Reads and connects, but
+changes nothing and pulls nothing. Secrets are looked for, never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import knowledge as known
+from pipelines.contracts import Stream
+from pipelines.errors import KanalError, SettingsError
+from pipelines.settings import Settings, secret
+from pipelines.sinks import crm
+from pipelines.sinks.landing import Landing
+from pipelines.sinks.warehouse import open_warehouse
+
+_LEAST_FREE = 2 * 1024**3
+_PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir")  # options that name something on this disk
+_RECORDED = ("pages_dir", "source_dir")  # with these a stream reads the disk, and needs no credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """ok: True fit, False to be mended before a run, None worth knowing."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+def doctor(settings: Settings) -> list[Check]:
+    """All checks, in the order in which a run would stumble over them."""
+    found = [Check("settings", True, f"{settings.path}: {len(settings.streams)} streams")]
+    found += [_try("models", lambda: _models(settings))]
+    found += [check for stream in settings.streams for check in _stream(settings, stream)]
+    found += [
+        _landing(settings),
+        _try("warehouse", lambda: _warehouse(settings)),
+        _try("CRM store", lambda: _crm(settings)),
+    ]
+    found += [_snapshot(settings), _disk(settings), _alerts(settings), _boundaries(settings)]
+    return found
+
+
+def _try(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except KanalError as error:
+        return Check(name, False, str(error))
+
+
+def _models(settings: Settings) -> str:
+    knowledge = known.load(settings)
+    names = f"{len(knowledge.taxonomy.names)} categories, {len(knowledge.gazetteer.kelurahan)} kelurahan"
+    if known.classifier_dir(settings).exists():
+        return f"{names}; classifier {known.classifier_version(settings.models_dir)} is built"
+    return f"{names}; the classifier will be built by the first run (kanal model train builds it now)"
+
+
+def _stream(settings: Settings, stream: Stream) -> Iterator[Check]:
+    problems: list[str] = []
+    try:
+        known.channel_of(known.channels(settings), stream)
+    except SettingsError as error:
+        problems.append(str(error))
+    for option in _PATHS:
+        value = stream.options.get(option)
+        if isinstance(value, str) and not Path(stream.root, value).exists():
+            problems.append(f"{option} {value} does not exist; make it or correct the path")
+    if not any(option in stream.options for option in _RECORDED):
+        for option, value in stream.options.items():
+            if option.endswith("_env"):
+                try:
+                    secret(value, what=option)
+                except SettingsError as error:
+                    problems.append(str(error))
+    yield Check(stream.key, not problems, "; ".join(problems) or f"source {stream.source}")
+
+
+def _landing(settings: Settings) -> Check:
+    folder = settings.landing_dir
+    if not folder.exists():
+        return Check("landing", None, "nothing landed yet; the first run makes it")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        return Check("landing", False, f"{folder} holds personal data but has mode {mode:04o}; run: chmod 700 {folder}")
+    if not os.access(folder, os.W_OK):
+        return Check("landing", False, f"{folder} is not writable for this user")
+    return Check("landing", True, f"{len(Landing(folder).streams())} streams landed in {folder}")
+
+
+def _warehouse(settings: Settings) -> str:
+    if not settings.warehouse.exists():
+        return "not there yet; the first run makes it"
+    with open_warehouse(settings.warehouse, wait_seconds=5) as warehouse:
+        return f"{warehouse.next_arrival():,} messages in {warehouse.last_entry() + 1:,} entries"
+
+
+def _crm(settings: Settings) -> str:
+    if settings.crm_url_env is None and not settings.crm.exists():
+        return "not there yet; the first run makes it"
+    with crm.open_crm(settings) as store:
+        return f"delivered up to message {store.watermark():,}"
+
+
+def _snapshot(settings: Settings) -> Check:
+    if not settings.analytics.exists():
+        return Check("snapshot", None, "not there yet; the first run publishes it")
+    return Check("snapshot", True, f"{settings.analytics} -> {settings.analytics.resolve().name}")
+
+
+def _disk(settings: Settings) -> Check:
+    folder = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    said = f"{free / 1024**3:.1f} GiB free for {settings.data_dir}"
+    return Check("disk", free >= _LEAST_FREE, said if free >= _LEAST_FREE else f"{said}; make room before the next run")
+
+
+def _alerts(settings: Settings) -> Check:
+    alerts = settings.alerts
+    if not alerts.webhook_env and not (alerts.smtp_host and alerts.recipients):
+        return Check("alerts", None, "nobody is told of failures; set [alerts] in kanal.toml")
+    missing = [
+        n for n in (alerts.webhook_env, alerts.smtp_user_env, alerts.smtp_password_env) if n and not os.environ.get(n)
+    ]
+    if missing:
+        return Check("alerts", False, f"environment variable {missing[0]} is not set")
+    return Check("alerts", True, "webhook" if alerts.webhook_env else f"mail by {alerts.smtp_host}")
+
+
+def _boundaries(settings: Settings) -> Check:
+    if known.boundaries_file(settings).exists():
+        return Check("boundaries", True, "installed: coordinates are placed by polygon")
+    return Check(
+        "boundaries", None, "not installed: coordinates go to the nearest centroid (kanal gazetteer install FILE)"
+    )

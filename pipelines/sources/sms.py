@@ -1,0 +1,382 @@
+"""SMS: the inbox of a Gammu SMSD gateway, from its SQLite database or from CSV exports of the table.
+
+In: every SMS of the inbox, one Message each, the parts of a long one together; the payload is its
+rows with all their columns, as they stand. The database is only ever read: `Processed` is Gammu's and
+its other readers'. Key: hash of the first row's ID, sender and time; a version changes only with what
+the SMS says. Reach: what the inbox still holds. The cursor is the newest rows read and the rows of
+messages that are not whole; where none of those rows is there any more as it was (the table was emptied
+or made anew, and IDs may begin again), the inbox is read from its first row, and what is known comes
+back as repeats. Cost: none.
+
+A message with a missing part waits, then lands and waits in quarantine; the part that comes later, for
+three days, makes it whole and a report. Limits: schemas 17 and 18 of Gammu. A part delivered twice
+counts once. CSV exports are read whole, so they are for some 100,000 rows.
+
+Options in kanal.toml:
+  database                the SQLite file that Gammu SMSD writes
+  csv_dir                 folder of *.csv exports of the table inbox, read instead: first line the names
+                          of the columns. Put files there by renaming, so that none is read half-written
+  time_zone               zone of the gateway's clock; Gammu writes its local time ("Asia/Jakarta")
+  multipart_wait_seconds  how long after its last part a message waits for those that are missing (660,
+                          a minute more than Gammu's own MultipartTimeout)
+  spam_senders            senders whose SMS are advertising, as Gammu writes them (["TELKOMSEL"])
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+
+from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
+from pipelines.errors import (
+    FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError, TransientError,
+)
+from pipelines.sources.http import number_of
+from pipelines.sources.sms_parts import (
+    COLUMNS, Row, Sms, assemble, cell, incomplete, missing_of, part_of, row_of, text_of,
+)
+
+VERSION = "1"
+PAYLOAD_TYPE = "application/json"
+
+log = logging.getLogger(__name__)
+
+_SCHEMAS = (17, 18)
+_BUSY_SECONDS = 5.0
+_CHUNK = 500  # rows a batch
+_RECENT = 100  # newest rows that are read again, for one numbered first and committed last
+_OPEN_ROWS = 500  # rows of messages that wait for a part; more make the oldest land as they are
+_LATE = timedelta(days=3)  # networks give up on an SMS after one to three days
+_WAIT_SECONDS = 660
+_USSD = "127"  # Class of the network's answers to codes like *888#
+_PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
+# SQLite's reasons that pass by themselves: somebody writes, or a crashed writer must clean up first.
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_READONLY", "SQLITE_IOERR")
+
+
+class _Options(NamedTuple):
+    zone: ZoneInfo
+    wait: timedelta
+
+
+def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
+    """A Batch for each 500 rows of the inbox that are new, in the order of their IDs.
+
+    Raises TransientError (the database is locked), SettingsError or PermanentError (no such file, not
+    a Gammu database, another schema).
+    """
+    options = _options(stream)
+    database, folder = stream.options.get("database"), stream.options.get("csv_dir")
+    if isinstance(database, str) and database and folder is None:
+        yield from _from_database(stream, Path(stream.root, database), cursor or {}, options, now)
+    elif isinstance(folder, str) and folder and database is None:
+        yield from _from_files(stream, Path(stream.root, folder), cursor or {}, options, now)
+    else:
+        raise SettingsError(f"{stream.key}: set either `database`, Gammu's SQLite file, or `csv_dir`")
+
+
+def decode(message: Message, stream: Stream) -> Draft:
+    """An SMS -> Draft. Raises RejectedMessage (unreadable, incomplete, data) or FilteredMessage."""
+    if message.problem:
+        raise RejectedMessage(message.problem, stage="pull")
+    rows = _rows(message.payload)
+    sender = cell(rows[0], "SenderNumber")
+    if cell(rows[0], "Class") == _USSD:
+        raise FilteredMessage("auto_reply", "the network's answer to a USSD code")
+    if sender.lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
+        raise FilteredMessage("spam", "the sender is one of spam_senders")
+    text = text_of(rows)
+    if not text.strip():
+        raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
+    extra = {
+        "recipient": cell(rows[0], "RecipientID") or None,
+        "parts": len(rows) if len(rows) > 1 else None,
+        "flash": True if cell(rows[0], "Class") == "0" else None,
+    }
+    return Draft(
+        text=text,
+        occurred_at=message.occurred_at,
+        author_ref=sender or None,
+        contact_phone=sender if _PHONE.fullmatch(sender) else None,
+        # The network names the sender, but a gateway may put any number or name there.
+        sender_level="claimed" if sender else "anonymous",
+        extra={k: v for k, v in extra.items() if v is not None},
+    )
+
+
+def _rows(payload: bytes) -> list[dict[str, Any]]:
+    """The rows of a payload, in reading order and none missing. Raises RejectedMessage."""
+    try:
+        rows = orjson.loads(payload)["rows"]
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        rows = None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise RejectedMessage("Isi SMS rusak dan tidak bisa dibaca. Ambil ulang dari gateway SMS.")
+    if any(row.get(name) is None for row in rows for name in COLUMNS):
+        raise RejectedMessage("Baris SMS ini terpotong: ada kolom yang hilang. Ekspor ulang tabel inbox Gammu.")
+    try:
+        parts = [part_of(cell(row, "UDH")) for row in rows]
+    except ValueError:  # text_of says so
+        return rows
+    if missing := missing_of(parts):
+        raise RejectedMessage(incomplete(len(parts) + len(missing), missing))
+    return rows
+
+
+def _message(sms: Sms, fetched: datetime, where: str) -> Message:
+    first, rows = sms.first, sms.rows
+    identity = (cell(first.cells, name) for name in ("ID", "SenderNumber", "ReceivingDateTime"))
+    said = (cell(row.cells, name) for row in rows for name in ("Coding", "UDH", "Text", "Class", "Status"))
+    missing = missing_of([row.part for row in rows])
+    return Message(
+        source_ref=short_hash("sms", *identity),
+        version=short_hash(*said),
+        payload=orjson.dumps({"rows": [row.cells for row in rows]}, default=_blob),
+        payload_type=PAYLOAD_TYPE,
+        fetched_at=fetched,
+        occurred_at=sms.at,
+        origin=f"{where} {','.join(cell(row.cells, 'ID') for row in rows)}",
+        problem=incomplete(sms.total, missing) if missing else None,
+    )
+
+
+def _blob(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _options(stream: Stream) -> _Options:
+    name, spam = stream.options.get("time_zone", "Asia/Jakarta"), stream.options.get("spam_senders", [])
+    if not isinstance(spam, list) or not all(isinstance(sender, str) and sender for sender in spam):
+        raise SettingsError(f'{stream.key}: spam_senders must be a list of senders, as ["TELKOMSEL"]')
+    try:
+        zone = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise SettingsError(f"{stream.key}: time_zone must name a zone, as Asia/Jakarta, not {name!r}") from None
+    wait = number_of(stream, "multipart_wait_seconds", _WAIT_SECONDS, 0, 86_400)
+    return _Options(zone, timedelta(seconds=wait))
+
+
+def _due(sms: Sms, wait: timedelta, clock: datetime) -> bool:
+    """Its wait is over, or the gateway's clock is so far off that waiting means nothing."""
+    return sms.complete or sms.newest is None or abs(clock - sms.newest) >= wait
+
+
+# --- the database ---------------------------------------------------------------------------
+
+
+def _from_database(
+    stream: Stream, path: Path, cursor: Mapping[str, Any], options: _Options, now: Callable[[], datetime]
+) -> Iterator[Batch]:
+    """The cursor is `recent`, the newest IDs read with their rows' marks, and `open`, the IDs of
+    messages that may still get a part, each with whether it is in a landed message."""
+    with closing(_open(stream.key, path)) as con:
+        read = partial(_read, con, stream.key, path, options.zone)
+        recent = {int(number): mark for number, mark in cursor.get("recent", {}).items()}
+        chunk = read("ID > ?", min(recent, default=0) - 1)
+        carried: list[Row] = []
+        if recent and not _continues(chunk, recent):
+            log.warning("%s: the inbox is not the one read before; reading it again from its first row", stream.key)
+            recent, chunk = {}, read("ID > ?", -1)
+        else:
+            carried = _reopened(read, cursor.get("open", {}))
+        last = dict(cursor)
+        while True:
+            end = len(chunk) < _CHUNK
+            fresh = [row for row in chunk if row.id not in recent]
+            found = assemble(sorted([*carried, *fresh], key=lambda row: row.id))
+            known = sorted([*recent.items(), *((row.id, row.mark) for row in fresh)])
+            recent = dict(known[-_RECENT:])
+            ready, carried = _settle(found, recent, options.wait, now() if end else None)
+            state = {
+                "recent": {str(number): mark for number, mark in recent.items()},
+                "open": {str(row.id): row.landed for row in carried},
+            }
+            if ready or (state != last and known):
+                yield Batch([_message(sms, now(), "inbox") for sms in ready], state)
+            if end:
+                return
+            last, chunk = state, read("ID > ?", chunk[-1].id)
+
+
+def _continues(chunk: Sequence[Row], recent: Mapping[int, str]) -> bool:
+    """Whether rows read before are still there, and none is another one now."""
+    same = [row.mark == recent[row.id] for row in chunk if row.id in recent]
+    return any(same) and all(same)
+
+
+def _reopened(read: Callable[..., list[Row]], opened: Mapping[str, bool]) -> list[Row]:
+    """The rows of messages that waited for a part when the last batch landed."""
+    rows = read(f"ID IN ({','.join('?' * len(opened))})", *map(int, opened)) if opened else []
+    for row in rows:
+        row.landed = opened[str(row.id)]
+    return rows
+
+
+def _settle(
+    found: Sequence[Sms], recent: Mapping[int, str], wait: timedelta, clock: datetime | None
+) -> tuple[list[Sms], list[Row]]:
+    """(messages to land now, rows to keep in sight), which are marked as landed where they are.
+
+    clock: None while there are more rows to read, when a missing part may be among them. Messages
+    that are whole stay in sight for as long as their rows are read again, so that a part delivered
+    twice is known.
+    """
+    ready: list[Sms] = []
+    kept: list[Row] = []
+    for sms in sorted(found, key=lambda sms: max(row.id for row in sms.parts.values()), reverse=True):
+        if sms.complete:
+            keep = sms.total > 1 and any(row.id in recent for row in sms.parts.values())
+        else:
+            keep = clock is None or sms.newest is None or abs(clock - sms.newest) <= _LATE
+        keep = keep and len(kept) + len(sms.parts) <= _OPEN_ROWS
+        if not sms.landed and (not keep or sms.complete or (clock is not None and _due(sms, wait, clock))):
+            ready.append(sms)
+            for row in sms.parts.values():
+                row.landed = True
+        if keep:
+            kept += sms.parts.values()
+    return sorted(ready, key=lambda sms: sms.first.id), sorted(kept, key=lambda row: row.id)
+
+
+def _open(key: str, path: Path) -> sqlite3.Connection:
+    """A connection that can only read, to an inbox of a schema we know."""
+    if not path.is_file():
+        raise PermanentError(f"{key}: there is no database {path}; check the option database, and that Gammu SMSD runs")
+    con = None
+    try:
+        # Autocommit: no lock outlives a statement, or SMSD could not write what arrives meanwhile.
+        con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        con.text_factory = lambda data: data.decode("utf-8", "replace")
+        tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"gammu", "inbox"} <= tables:
+            raise PermanentError(
+                f"{key}: {path} is no Gammu SMSD database (it has no tables gammu and inbox); check the option database"
+            )
+        versions = [version for (version,) in con.execute("SELECT Version FROM gammu")]
+        # An ID that is the table's key is a whole number and rises; any other could lead us in circles.
+        described = con.execute("PRAGMA table_info(inbox)").fetchall()
+        columns = {name for _, name, kind, _, _, key in described if name != "ID" or (key and kind == "INTEGER")}
+    except (sqlite3.Error, KanalError) as error:
+        if con is not None:
+            con.close()
+        raise _failure(key, path, error) from None
+    lacking = sorted(set(COLUMNS) - columns)
+    if versions and versions[-1] in _SCHEMAS and not lacking:
+        return con
+    con.close()
+    raise PermanentError(
+        f"{key}: {path} has schema {versions[-1] if versions else 'none'} of Gammu SMSD"
+        f"{' without ' + ', '.join(lacking) if lacking else ''}; Kanal reads 17 and 18. Update Gammu and its"
+        " database, or export the inbox and set csv_dir"
+    )
+
+
+def _read(
+    con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: str, *values: int
+) -> list[Row]:
+    """Up to _CHUNK rows in the order of their IDs."""
+    try:
+        answer = con.execute(f"SELECT * FROM inbox WHERE {where} ORDER BY ID LIMIT {_CHUNK}", values)  # noqa: S608 - ours
+        names = [column[0] for column in answer.description]
+        return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
+    except sqlite3.Error as error:
+        raise _failure(key, path, error) from None
+
+
+def _failure(key: str, path: Path, error: Exception) -> KanalError:
+    if isinstance(error, KanalError):
+        return error
+    name = str(getattr(error, "sqlite_errorname", type(error).__name__))
+    if name.startswith(_PASSING):
+        return TransientError(f"{key}: {path} is busy ({name}); the next pull tries again")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return PermanentError(f"{key}: {path} cannot be opened; let Kanal's account read the file and its folder")
+    return PermanentError(
+        f"{key}: {path} cannot be read as an SQLite database ({name}); check the option database, or restore the"
+        " file from its backup"
+    )
+
+
+# --- CSV exports ----------------------------------------------------------------------------
+
+
+def _from_files(
+    stream: Stream, folder: Path, cursor: Mapping[str, Any], options: _Options, now: Callable[[], datetime]
+) -> Iterator[Batch]:
+    """The cursor is `done`, hashes of the files read, and `held`, rows of messages that wait for a part.
+
+    All files are read together, because a message may begin in one and end in the next.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"{stream.key}: csv_dir {folder} is not a folder")
+    done, held = set(cursor.get("done", ())), set(cursor.get("held", ()))
+    files: dict[str, tuple[str, bytes]] = {}
+    for path in sorted(folder.rglob("*.csv"), key=lambda p: p.relative_to(folder).as_posix()):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise TransientError(f"{stream.key}: cannot read {path} ({error.strerror})") from error
+        files.setdefault(sha256(data).hexdigest()[:32], (path.relative_to(folder).as_posix(), data))
+    if done >= set(files) and not held:
+        return
+    messages, rows = [], {}
+    for digest, (name, data) in files.items():
+        try:
+            for cells in _table(data):
+                row = row_of(cells, options.zone)
+                seen = f"{row.id}.{row.mark}"
+                row.landed = (digest in done and seen not in held) or (seen in rows and rows[seen].landed)
+                rows[seen] = row
+        except _NotAnInbox as problem:
+            if digest not in done:
+                messages.append(_unreadable(name, data, digest, str(problem), now()))
+    found = assemble(sorted(rows.values(), key=lambda row: (row.id, row.mark)))
+    waiting = [sms for sms in found if not sms.landed and not _due(sms, options.wait, now())]
+    ready = [sms for sms in found if not sms.landed and _due(sms, options.wait, now())]
+    messages += [_message(sms, now(), "inbox") for sms in ready]
+    state = {
+        "done": sorted(done | set(files)),
+        "held": sorted(f"{row.id}.{row.mark}" for sms in waiting for row in sms.rows),
+    }
+    while len(messages) > _CHUNK:  # only the last batch says that the files are done
+        yield Batch(messages[:_CHUNK], dict(cursor))
+        messages = messages[_CHUNK:]
+    if messages or state != cursor:
+        yield Batch(messages, state)
+
+
+class _NotAnInbox(Exception):  # noqa: N818 - an answer: the file is set aside, the others are read
+    """Why a file is no export of the inbox, in words for a clerk."""
+
+
+def _table(data: bytes) -> Iterable[Mapping[str, Any]]:
+    """The rows of an export; cells that a cut-off line lacks are None."""
+    text = data.decode("utf-8-sig", "replace")
+    header = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",")
+    try:
+        lines = [line for line in reader if line]
+    except csv.Error:
+        raise _NotAnInbox("bukan CSV yang utuh") from None
+    names = [name.strip() for name in lines[0]] if lines else []
+    if lacking := [name for name in COLUMNS if name not in names]:
+        raise _NotAnInbox(f"tidak punya kolom {', '.join(lacking)}")
+    return [dict(zip(names, [*line, *[None] * len(names)], strict=False)) for line in lines[1:]]
+
+
+def _unreadable(name: str, data: bytes, digest: str, why: str, fetched: datetime) -> Message:
+    problem = f"Berkas {name} {why}. Ekspor ulang tabel inbox Gammu sebagai CSV, dengan nama kolom di baris pertama."
+    return Message(f"file:{digest}", digest, data, "text/csv", fetched, origin=name, problem=problem)

@@ -1,0 +1,59 @@
+"""What has landed, what waits to be loaded, how fresh each stream is: from landing and the snapshot.
+
+Never opens the warehouse, so it may be asked at any time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pipelines.contracts import WIB
+from pipelines.settings import Settings
+from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.trace import ask, open_snapshot
+
+_LOADED = """
+SELECT b.channel, b.stream, max(b.sequence) AS sequence, sum(b.messages)::BIGINT AS messages,
+    sum(b.quarantined)::BIGINT AS quarantined, any_value(f.last_occurred_at) AS last_said
+FROM batches b LEFT JOIN channel_freshness f USING (channel, stream) GROUP BY ALL
+"""
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """A row a stream, configured or landed; `waiting` counts messages that no snapshot shows yet."""
+    landing = Landing(settings.landing_dir)
+    loaded: dict[tuple[str, str], dict[str, Any]] = {}
+    about: dict[str, Any] = {}
+    if settings.analytics.exists():
+        with open_snapshot(settings) as con:
+            loaded = {(r["channel"], r["stream"]): r for r in ask(con, _LOADED)}
+            about = ask(con, "SELECT * FROM about")[0]
+    keys = {(s.channel, s.name) for s in settings.streams} | set(landing.streams())
+    rows = [_row(landing, channel, stream, loaded.get((channel, stream), {})) for channel, stream in sorted(keys)]
+    return {
+        "streams": rows,
+        "snapshot": settings.analytics if about else None,
+        "built_at": about.get("built_at"),
+        "tickets": about.get("tickets"),
+    }
+
+
+def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) -> dict[str, Any]:
+    sequences = landing.sequences(channel, stream)
+    newer = [n for n in sequences if n > loaded.get("sequence", -1)]
+    waiting = sum(landing.footer(BatchRef(channel, stream, n)).rows for n in newer)
+    landed = landing.footer(BatchRef(channel, stream, sequences[-1])).landed_at if sequences else None
+    return {
+        "stream": f"{channel}/{stream}",
+        "batches": len(sequences),
+        "messages": loaded.get("messages", 0) + waiting,
+        "waiting": waiting,
+        "last_landed": _wib(landed),
+        "last_said": _wib(loaded.get("last_said")),
+        "quarantined": loaded.get("quarantined", 0),
+    }
+
+
+def _wib(at: datetime | None) -> str | None:
+    return at.astimezone(WIB).strftime("%Y-%m-%d %H:%M") if at else None

@@ -209,9 +209,9 @@ ROWS: dict[str, Mart] = {
         like=[f for f in LEDGER if f.name not in ("batch_id", "seconds")],
     ),
     "ticket_events": mart(
-        "History of tickets, without remarks.",
+        "History of tickets, without remarks and without the ids that tell events apart.",
         "SELECT * FROM ticket_events",
-        like=[f for f in TICKET_EVENTS if f.name != "detail"],
+        like=[f for f in TICKET_EVENTS if f.name not in ("event_id", "detail")],
     ),
     "quarantine": mart(
         "Messages set aside, with the reason. No text: look one up with kanal trace.",

@@ -105,7 +105,7 @@ def prune(settings: Settings, *, keep: int) -> None:
 
 def _fill(warehouse: Warehouse, path: Path, names: Names, now: datetime) -> None:
     con, values = warehouse.con, {"now": now, "state": _state(warehouse)}
-    con.execute(f"ATTACH {duck.quote(str(path))} AS snap")
+    con.execute(f"ATTACH {duck.quote(str(path))} AS snap (STORAGE_VERSION 'v1.0.0')")
     try:
         with _registered(con, names), duck.transaction(con):
             for name, mart in marts.MARTS.items():

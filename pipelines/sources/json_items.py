@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TextIO
 MAX_OBJECT = 16_000_000  # characters of one object, or of anything that stands before the array
 _DEPTH = 6
 _CHUNK = 65_536
+_LONGEST_TOKEN = 16  # of what is no text: -Infinity, or an escape inside a text
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 NOT_JSON = "bukan JSON yang utuh"
@@ -30,7 +31,7 @@ class Item(NamedTuple):
     raw: str = ""
 
 
-class BadJson(ValueError):
+class BadJsonError(ValueError):
     """Nothing behind this point can be read; its text says why, for a clerk."""
 
 
@@ -43,7 +44,7 @@ class _Window:
     def _more(self) -> bool:
         kept = self._held[self._at :]
         if len(kept) > MAX_OBJECT:
-            raise BadJson(TOO_LARGE)
+            raise BadJsonError(TOO_LARGE)
         chunk = self._text.read(max(_CHUNK, len(kept)))  # doubling: each character is decoded about twice
         self._held, self._at = kept + chunk, 0
         return bool(chunk)
@@ -61,7 +62,7 @@ class _Window:
     def take(self, *wanted: str) -> str:
         found = self.peek()
         if found not in wanted:
-            raise BadJson(NOT_JSON)
+            raise BadJsonError(NOT_JSON)
         self._at += 1
         return found
 
@@ -70,28 +71,32 @@ class _Window:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._held, self._at)
-                if end < len(self._held) or not self._more():
-                    break
             except RecursionError:
-                raise BadJson("bersarang terlalu dalam") from None
-            except ValueError:
-                if not self._more():
-                    raise BadJson(NOT_JSON) from None
-        self._at = min(end, len(self._held))
-        return value
+                raise BadJsonError("bersarang terlalu dalam") from None
+            except json.JSONDecodeError as error:
+                cut_off = error.msg.startswith("Unterminated") or len(self._held) - error.pos < _LONGEST_TOKEN
+                if not cut_off or not self._more():
+                    raise BadJsonError(NOT_JSON) from None
+                continue
+            if end < len(self._held):
+                self._at = end
+                return value
+            if not self._more():  # a number may go on behind the window's end
+                self._at = len(self._held)
+                return value
 
 
 def objects(text: TextIO, path: Sequence[str]) -> Iterator[Item]:
     """The objects of the array that `path` leads to; no path: the file is the array.
 
-    Raises BadJson where the file is cut off or is no JSON; what was yielded before stays good.
+    Raises BadJsonError where the file is cut off or is no JSON; what was yielded before stays good.
     """
     window = _Window(text)
     for name in path:
         if not _enter(window, name):
-            raise BadJson(f"tidak punya daftar laporan di {'.'.join(path)}")
+            raise BadJsonError(f"tidak punya daftar laporan di {'.'.join(path)}")
     if window.peek() == "{":
-        raise BadJson("bukan daftar laporan; sebut letak daftarnya di opsi records")
+        raise BadJsonError("bukan daftar laporan; sebut letak daftarnya di opsi records")
     window.take("[")
     if window.peek() == "]":
         return

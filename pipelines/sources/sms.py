@@ -258,7 +258,8 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
     con = None
     try:
         # Autocommit: no lock outlives a statement, or SMSD could not write what arrives meanwhile.
-        con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        con = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         con.text_factory = lambda data: data.decode("utf-8", "replace")
         tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"gammu", "inbox"} <= tables:
@@ -289,7 +290,8 @@ def _read(
 ) -> list[Row]:
     """Up to _CHUNK rows in the order of their IDs."""
     try:
-        answer = con.execute(f"SELECT * FROM inbox WHERE {where} ORDER BY ID LIMIT {_CHUNK}", values)  # noqa: S608 - ours
+        select = f"SELECT * FROM inbox WHERE {where} ORDER BY ID LIMIT {_CHUNK}"  # noqa: S608 - `where` is ours
+        answer = con.execute(select, values)
         names = [column[0] for column in answer.description]
         return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
     except sqlite3.Error as error:

@@ -225,15 +225,14 @@ def text_of(rows: Sequence[Mapping[str, Any]]) -> str:
     and end in the next, so parts are joined before they are read. Raises RejectedMessage.
     """
     texts = []
-    for coding, run in groupby(rows, key=lambda cells: cell(cells, "Coding")):
-        written = "".join(_hexadecimal(cells, coding) for cells in run)
-        data = bytes.fromhex(written)
-        texts.append(_octet_text(data) if coding == "8bit" else data.decode("utf-16-be", "replace"))
+    for octets, run in groupby(rows, key=lambda cells: cell(cells, "Coding") == "8bit"):
+        data = bytes.fromhex("".join(map(_hexadecimal, run)))
+        texts.append(_octet_text(data) if octets else data.decode("utf-16-be", "replace"))
     return "".join(texts)
 
 
-def _hexadecimal(cells: Mapping[str, Any], coding: str) -> str:
-    written = cell(cells, "Text")
+def _hexadecimal(cells: Mapping[str, Any]) -> str:
+    written, coding = cell(cells, "Text"), cell(cells, "Coding")
     try:
         kinds = {kind for kind, _ in _elements(cell(cells, "UDH"))}
     except ValueError:

@@ -29,6 +29,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 _BATCH = 512  # texts hashed at once: larger spills the caches
+_WORDS_KEPT = 100_000  # about 20 MB with 45 labels
 _P = np.uint64(0x9E3779B97F4A7C15 | 1)  # odd, so it has an inverse modulo 2**64
 _P_INVERSE = np.uint64(pow(int(_P), -1, 1 << 64))
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -141,6 +142,7 @@ class ComplaintClassifier:
         self.bits = 17
         self.idf: NDArray[np.float32] = np.ones(1 << self.bits, np.float32)
         self.heads: dict[str, Head] = {}
+        self._words: dict[str, dict[str, NDArray[np.float32]]] = {}
 
     def predict(self, texts: Sequence[str]) -> dict[str, Prediction]:
         """Prediction of each head for each text."""
@@ -153,22 +155,24 @@ class ComplaintClassifier:
 
     def evidence(self, texts: Sequence[str], head: str, labels: NDArray[np.int64], most: int = 3) -> list[str]:
         """The words of each text that spoke most for its label, strongest first, blank separated."""
-        weights = self.heads[head].weights
         found: list[str] = []
         for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            words = [sorted(set(fold(t).split())) for t in batch]
-            matrix = weigh(features([w for ws in words for w in ws], self.bits), self.idf)
-            owner = np.repeat(np.arange(len(batch)), [len(ws) for ws in words])
-            flat = [w for ws in words for w in ws]
-            label = labels[start : start + _BATCH][owner]
-            score = np.asarray(matrix @ weights)[np.arange(len(flat)), label] if flat else np.zeros(0)
-            order = np.lexsort((-score, owner))
-            bounds = np.searchsorted(owner[order], np.arange(len(batch) + 1))
-            for i in range(len(batch)):
-                best = [k for k in order[bounds[i] : bounds[i + 1]][:most] if score[k] > 0]
-                found.append(" ".join(flat[k] for k in best))
+            words = [sorted(set(fold(t).split())) for t in texts[start : start + _BATCH]]
+            scores = self._word_scores(head, {w for ws in words for w in ws})
+            for ws, label in zip(words, labels[start : start + _BATCH].tolist(), strict=True):
+                said = sorted(((float(scores[w][label]), w) for w in ws), key=lambda x: -x[0])
+                found.append(" ".join(w for score, w in said[:most] if score > 0))
         return found
+
+    def _word_scores(self, head: str, words: set[str]) -> Mapping[str, NDArray[np.float32]]:
+        """What each word alone says for every label; remembered, as the same words come again and again."""
+        known = self._words.setdefault(head, {})
+        if len(known) > _WORDS_KEPT:
+            known.clear()
+        if new := sorted(words - known.keys()):
+            matrix = weigh(features(new, self.bits), self.idf)
+            known.update(zip(new, np.asarray(matrix @ self.heads[head].weights), strict=True))
+        return known
 
     def __call__(self, doc: Doc) -> Doc:
         return next(self.pipe([doc]))
@@ -195,6 +199,7 @@ class ComplaintClassifier:
         meta = raw["meta"]
         with np.load(io.BytesIO(raw["arrays"]), allow_pickle=False) as arrays:
             self.bits, self.idf = meta["bits"], arrays["idf"]
+            self._words = {}
             self.heads = {
                 name: Head(tuple(labels), arrays[f"{name}.weights"], arrays[f"{name}.bias"], sharpness)
                 for name, (labels, sharpness) in meta["heads"].items()

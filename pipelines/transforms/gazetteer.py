@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 _LETTERS = re.compile(r"[^a-z0-9]+")
 _KM_PER_DEGREE = 111.195
+START = 4  # letters of a name that `starts` holds; shorter names are never looked for in text
 
 
 class Name(NamedTuple):
@@ -54,6 +55,7 @@ class Gazetteer:
     outside: Sequence[str] = ()
     polygons: Sequence[Any] | None = None  # one shapely geometry a kelurahan row, or None where missing
     names: dict[str, tuple[Name, ...]] = field(init=False)
+    starts: frozenset[str] = field(init=False)  # first letters of all names: most words begin none
     row_of: dict[str, int] = field(init=False)
     postcodes: dict[str, list[int]] = field(init=False)
     kecamatan_of: list[str] = field(init=False)
@@ -83,6 +85,7 @@ class Gazetteer:
             for r in self.landmarks.itertuples()
         }
         self.names = self._index()
+        self.starts = frozenset(name[:START] for name in self.names)
         self._xy = _project(self.kelurahan["lat"].to_numpy(float), self.kelurahan["lon"].to_numpy(float))
         self._reach = self._own_reach()
         self._tree = None

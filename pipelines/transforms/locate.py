@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
-from pipelines.transforms.gazetteer import Gazetteer, Point, join
+from pipelines.transforms.gazetteer import START, Gazetteer, Point, join
 
 _RT = re.compile(r"\brt[\s.:]*0*(\d{1,3})\b", re.I)
 _RW = re.compile(r"(?:\b|(?<=\d))rw[\s.:]*0*(\d{1,3})\b", re.I)
@@ -150,9 +150,13 @@ def _read_names(evidence: _Evidence, spoken: str, gazetteer: Gazetteer) -> None:
     tokens = [t.lower() for t in _TOKEN.findall(spoken[:4000])]
     names, i = gazetteer.names, 0
     while i < len(tokens):
+        start = tokens[i] if len(tokens[i]) >= START else "".join(tokens[i : i + START])
+        if start[:START] not in gazetteer.starts:
+            i += 1
+            continue
         for n in (4, 3, 2, 1):
             name = "".join(tokens[i : i + n])
-            if i + n > len(tokens) or len(name) < 4 or name not in names or (n == 1 and name in _GENERIC):
+            if i + n > len(tokens) or len(name) < START or name not in names or (n == 1 and name in _GENERIC):
                 continue
             before = tokens[i - 1] if i else ""
             _read_name(evidence, names[name], before, " ".join(tokens[i : i + n]), gazetteer)

@@ -1,0 +1,371 @@
+"""Files -> rows of named cells: CSV, XLSX, JSON, JSON lines, and ZIP of those.
+
+What a file is, its content says; its ending only tells text from text. Nothing in a file is trusted:
+sizes, ratios, counts and nesting are capped, and names inside a ZIP are shown but never become
+paths. What cannot be read becomes an Aside with words for a clerk, and the rest goes on.
+
+Belongs here: which format, which table, which row is the header. Not here: what columns mean
+(mapping), what a cell's text says (cells), how records are cut (csv_rows, json_items, workbook).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import PurePosixPath
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple, TextIO
+from zipfile import ZipFile, ZipInfo
+
+from pipelines.sources import formats, json_items, workbook
+from pipelines.sources.csv_rows import MAX_ROW, TOO_LONG, Record, Records
+
+SEPARATORS = (",", ";", "\t", "|")
+
+_MAX_COLUMNS = 16_384  # Excel's own
+_HEADER_WITHIN = 20  # rows that titles may take before the header
+_LOOK_AT = 100  # JSON objects looked at for the columns they have
+_SPOOL = 16_000_000  # bytes of a workbook inside a ZIP that stay in memory
+_NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
+_SURROGATE = re.compile("[\udc80-\udcff]")
+
+EMPTY = "kosong. Ekspor ulang lalu kirim lagi."
+_NOT_READ = {
+    "": "bukan CSV, XLSX, JSON atau ZIP. Buka di aplikasinya lalu simpan sebagai XLSX atau CSV.",
+    "zip": "adalah ZIP di dalam ZIP. Buka dulu, lalu kirim isinya.",
+    "html": "sebenarnya halaman HTML. Buka di Excel lalu simpan sebagai XLSX.",
+    "ods": "adalah berkas OpenDocument. Simpan sebagai XLSX lalu kirim lagi.",
+    "xls": "memakai format Excel lama (.xls). Buka di Excel lalu simpan sebagai XLSX.",
+    "locked": "terkunci dengan kata sandi. Buka di Excel, hapus kata sandinya, simpan, lalu kirim lagi.",
+}
+TOO_MANY = (
+    "Sel di baris ini lebih banyak daripada judul kolomnya, jadi isinya mungkin bergeser. Biasanya ada tanda pemisah di"
+    " dalam teks yang tidak diapit tanda kutip. Perbaiki di berkas asal, lalu kirim ulang."
+)
+TOO_FEW = (
+    "Sel di baris ini kurang dari judul kolomnya. Biasanya ada ganti baris di dalam teks yang tidak diapit tanda kutip."
+    " Perbaiki di berkas asal, lalu kirim ulang."
+)
+WRONG_ENCODING = "Huruf di baris ini tidak cocok dengan encoding yang ditetapkan di kanal.toml. Perbaiki opsi encoding."
+NO_OBJECT = "Data ini bukan objek JSON yang utuh. Ekspor ulang lalu kirim lagi."
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a stream's files are laid out, as far as it is declared.
+
+    required: groups of column names, one of each group must be there. mapped, fill_down: folded
+    names; of the columns that mean something, and of those whose blank cells repeat the one above.
+    """
+
+    required: tuple[tuple[str, ...], ...]
+    mapped: frozenset[str]
+    format: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    header_row: int | None = None
+    sheets: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    short_rows: bool = False
+    fill_down: frozenset[str] = frozenset()
+
+
+class Row(NamedTuple):
+    """cells: the filled ones, column -> text as it stood. place: where in the file, for a person.
+
+    problem: why the row is set aside; raw: its text then, where its cells cannot be told apart.
+    """
+
+    place: str
+    cells: dict[str, str]
+    problem: str | None = None
+    raw: str = ""
+
+
+class Aside(NamedTuple):
+    """A file, sheet or ZIP member that cannot be read, or not further than the rows before."""
+
+    place: str
+    reason: str
+    empty: bool = False
+
+
+@lru_cache(maxsize=65_536)
+def fold(name: str) -> str:
+    """A column's name without its blanks and capitals."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split()).strip("\ufeff\u200b")
+
+
+def read(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside]:
+    """Every row of a file that can seek. Raises OSError where the disk fails."""
+    yield from _read(file, name, "", layout, inside=False)
+
+
+def _read(file: IO[bytes], name: str, place: str, layout: Layout, *, inside: bool) -> Iterator[Row | Aside]:
+    kind = formats.kind_of(file, place if inside else name, layout.format)
+    if kind == "empty":
+        yield _aside(name, place, EMPTY)
+    elif kind == "xlsx":
+        yield from _workbook(file, name, place, layout, inside=inside)
+    elif kind == "zip" and not inside:
+        yield from _archive(file, name, layout)
+    elif kind in ("csv", "json", "jsonl"):
+        yield from _text(file, name, place, layout, kind)
+    else:
+        yield _aside(name, place, _NOT_READ[kind])
+
+
+# --- text -----------------------------------------------------------------------------------
+
+
+def _text(file: IO[bytes], name: str, place: str, layout: Layout, kind: str) -> Iterator[Row | Aside]:
+    text = formats.decoded(file, layout.encoding)
+    try:
+        if kind == "csv":
+            yield from _delimited(text, name, place, layout)
+        else:
+            yield from _json(text, name, place, layout, kind)
+    except workbook.ZIP_ODD:
+        yield _aside(name, place, workbook.CUT)
+    finally:
+        text.detach()
+
+
+def _delimited(text: TextIO, name: str, place: str, layout: Layout) -> Iterator[Row | Aside]:
+    head = text.read(MAX_ROW)
+    text.seek(0)
+    before = 0
+    said = re.match(r"sep=(.)\r?\n", head)  # a first line that Excel understands
+    if said:
+        head, before = head[said.end() :], 1
+        text.readline()
+    records = Records(text, layout.separator or (said[1] if said else _sniffed(head, layout)))
+    yield from _table(enumerate(records, 1 + before), name, place, layout, cut=records)
+
+
+def _sniffed(head: str, layout: Layout) -> str:
+    """The separator that shows most of the columns asked for; among equals, the most even table."""
+
+    def found(separator: str) -> tuple[int, int]:
+        rows = [r.cells for r in islice(Records(io.StringIO(head, newline=""), separator), _HEADER_WITHIN)]
+        best = min(rows, key=lambda cells: len(_missing(cells, layout)), default=[])
+        even = sum(len(cells) == len(best) for cells in rows) if len(best) > 1 else 0
+        return -len(_missing(best, layout)), even
+
+    return max(SEPARATORS, key=found)
+
+
+def _json(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Iterator[Row | Aside]:
+    rows = _json_rows(text, name, place, layout, kind)
+    first = list(islice(rows, _LOOK_AT))
+    columns = {column for row in first if isinstance(row, Row) for column in row.cells}
+    # An object leaves out what is empty, so only a file in which nothing fits is another file.
+    if columns and len(missing := _missing(columns, layout)) == len(layout.required):
+        yield _lacks(name, place, missing)
+    else:
+        yield from chain(first, rows)
+
+
+def _json_rows(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Iterator[Row | Aside]:
+    word = "baris" if kind == "jsonl" else "objek"
+    items = json_items.lines(text) if kind == "jsonl" else json_items.objects(text, layout.records)
+    try:
+        for number, item in enumerate(items, 1):
+            where = _within(place, f"{word} {number}")
+            if item.value is None:
+                yield Row(where, {}, NO_OBJECT, item.raw[:MAX_ROW])
+            else:
+                cells = json_items.flat(item.value)
+                yield _bounded(where, {column: cell for column, cell in cells.items() if cell.strip()})
+    except json_items.BadJsonError as error:
+        yield _aside(name, place, f"{error}, jadi sisanya tidak terbaca. Ekspor ulang lalu kirim lagi.")
+
+
+# --- workbooks and archives -----------------------------------------------------------------
+
+
+def _workbook(file: IO[bytes], name: str, place: str, layout: Layout, *, inside: bool) -> Iterator[Row | Aside]:
+    """The rows of each sheet asked for; of every visible sheet that has the columns, where none is."""
+    with SpooledTemporaryFile(_SPOOL) as spool:
+        if inside:  # going back and forth in a packed member would unpack it again and again
+            copyfileobj(file, spool)
+            spool.seek(0)
+        try:
+            with workbook.opened(spool if inside else file) as book:
+                yield from _sheets(book, name, place, layout)
+        except workbook.Unreadable as error:
+            yield _aside(name, place, str(error))
+
+
+def _sheets(book: workbook.Book, name: str, place: str, layout: Layout) -> Iterator[Row | Aside]:
+    read, others = False, []
+    for title in book.titles(layout.sheets):
+        where = _within(place, f"lembar {_shown(title)}")
+        rows = _sheet(book, title, name, where, layout)
+        first = next(rows, None)
+        if isinstance(first, Aside) and not layout.sheets:
+            others.append(first)
+            continue
+        read = True
+        yield from chain([first] if first else [], rows)
+    wrong = [aside for aside in others if not aside.empty]
+    if read:
+        yield from wrong
+    elif others:  # one message for the file, not one for each sheet
+        yield (wrong or others)[0]._replace(place=place)
+
+
+def _sheet(book: workbook.Book, title: str, name: str, where: str, layout: Layout) -> Iterator[Row | Aside]:
+    try:
+        yield from _table(enumerate(book.records(title), 1), name, where, layout)
+    except workbook.BOOK_ODD:
+        yield _aside(name, where, workbook.CUT)
+
+
+def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside]:
+    try:
+        archive = ZipFile(file)
+    except workbook.ZIP_ODD:
+        yield _aside(name, "", workbook.CUT)
+        return
+    with archive:
+        members = [m for m in archive.infolist() if not (m.is_dir() or _is_hidden(m.filename))]
+        tables = [m for m in members if not _NO_TABLE.search(m.filename)]
+        why = workbook.trouble(members)
+        if len(tables) > workbook.MAX_MEMBERS:
+            why = f"berisi {len(tables)} tabel, terlalu banyak. Bagi menjadi beberapa ZIP."
+        if why or not tables:
+            yield _aside(name, "", why or "tidak berisi CSV, XLSX atau JSON. Periksa isinya lalu kirim lagi.")
+            return
+        for member in sorted(tables, key=lambda m: m.filename):
+            yield from _member(archive, member, name, layout)
+
+
+def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Iterator[Row | Aside]:
+    place = _shown(PurePosixPath(member.filename).name)
+    if member.flag_bits & 1:
+        yield _aside(name, place, "terkunci dengan kata sandi. Kirim ZIP tanpa kata sandi.")
+        return
+    try:
+        with archive.open(member) as file:
+            yield from _read(file, name, place, layout, inside=True)
+    except workbook.ZIP_ODD:
+        yield _aside(name, place, workbook.CUT)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith((".", "__MACOSX", "~$")) for part in PurePosixPath(path).parts)
+
+
+# --- header and rows ------------------------------------------------------------------------
+
+
+def _table(
+    records: Iterable[tuple[int, Record]], name: str, place: str, layout: Layout, *, cut: Records | None = None
+) -> Iterator[Row | Aside]:
+    """The rows below the header. cut: the reader of a text, whose rows may lack cells at their end."""
+    records = iter(records)
+    above, header = [], None
+    for number, record in islice(records, max(_HEADER_WITHIN, layout.header_row or 0)):
+        above.append(record)
+        if number == layout.header_row or (layout.header_row is None and not _missing(record.cells, layout)):
+            header = record.cells
+            break
+    missing = _missing(header, layout) if header else []
+    if header is None or missing:
+        filled = [r.cells for r in above if r.problem or any(cell.strip() for cell in r.cells)]
+        closest = min((_missing(cells, layout) for cells in filled), key=len, default=[])
+        yield _lacks(name, place, missing or closest) if filled else _aside(name, place, EMPTY)._replace(empty=True)
+        return
+    names = _names(header)
+    if len(names) > _MAX_COLUMNS:
+        yield _aside(name, place, f"punya {len(names)} kolom, terlalu banyak. Hapus yang tidak perlu.")
+        return
+    if cut:
+        cut.width = len(header)
+    yield from _rows(records, names, place, layout, padded=cut is None or layout.short_rows)
+
+
+def _rows(
+    records: Iterable[tuple[int, Record]], names: list[str], place: str, layout: Layout, *, padded: bool
+) -> Iterator[Row]:
+    width = len(names)
+    least = 0 if padded else 1 + max((i for i, n in enumerate(names) if fold(n) in layout.mapped), default=0)
+    down = {n: "" for n in names if fold(n) in layout.fill_down}
+    for number, (cells, problem, raw) in records:
+        where = _within(place, f"baris {number}")
+        if problem:
+            yield Row(where, {}, problem, raw)
+            continue
+        row = {name: cell for name, cell in zip(names, cells, strict=False) if cell and not cell.isspace()}
+        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+            row |= {f"kolom {n}": cell for n, cell in enumerate(cells[width:], width + 1) if cell.strip()}
+            problem = TOO_MANY
+        if not row:
+            continue
+        if len(cells) < least:
+            problem = TOO_FEW
+        elif layout.encoding and any(_SURROGATE.search(cell) for cell in row.values()):
+            problem = WRONG_ENCODING
+        if down:
+            down |= {name: row[name] for name in down if name in row}
+            row |= {name: cell for name, cell in down.items() if cell}
+        yield _bounded(where, row, problem)
+
+
+def _bounded(where: str, row: dict[str, str], problem: str | None = None) -> Row:
+    if sum(map(len, row.values())) <= MAX_ROW:
+        return Row(where, row, problem)
+    room, kept = MAX_ROW, {}
+    for name, cell in sorted(row.items(), key=lambda item: len(item[1])):  # the long ones pay
+        kept[name] = cell[:room]
+        room -= len(kept[name])
+    return Row(where, {name: kept[name] for name in row if kept[name]}, TOO_LONG)
+
+
+def _names(header: list[str]) -> list[str]:
+    """Column names that are there once: the second Nama is "Nama (2)", a blank one "kolom 7"."""
+    while header and not header[-1].strip():
+        header = header[:-1]
+    names: dict[str, str] = {}
+    for number, name in enumerate(header, 1):
+        name = name.strip().strip("\ufeff") or f"kolom {number}"
+        again = 1
+        unique = name
+        while fold(unique) in names:
+            again += 1
+            unique = f"{name} ({again})"
+        names[fold(unique)] = unique
+    return list(names.values())
+
+
+def _missing(columns: Collection[str], layout: Layout) -> list[str]:
+    have = {fold(column) for column in columns}
+    return [group[0] for group in layout.required if not any(fold(name) in have for name in group)]
+
+
+def _lacks(name: str, place: str, missing: list[str]) -> Aside:
+    return _aside(
+        name, place, f"tidak punya kolom {', '.join(missing)}. Perbaiki judul kolomnya di berkas asal, atau sesuaikan"
+        " [stream.columns] di kanal.toml; berkas dibaca lagi setelah itu.",
+    )
+
+
+def _aside(name: str, place: str, words: str) -> Aside:
+    shown = _shown(PurePosixPath(name).name)
+    return Aside(place, f"Berkas {_within(shown, place)}{',' if place else ''} {words}")
+
+
+def _within(place: str, part: str) -> str:
+    return f"{place}, {part}" if place else part
+
+
+def _shown(name: str) -> str:
+    """A name from a file, fit to be shown: one line, and not long."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:80]

@@ -18,7 +18,8 @@ from typing import Any
 from pipelines import knowledge as known
 from pipelines.contracts import WIB, Batch, Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError
-from pipelines.load import Loaded, apply_entry
+from pipelines.load import apply_entry
+from pipelines.outcomes import Loaded
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
 from pipelines.sinks.duck import writer_lock

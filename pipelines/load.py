@@ -8,8 +8,7 @@ transforms/; the result depends on the recorded order alone, not on how it was c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,18 +22,18 @@ from pipelines.contracts import (
     LEADERS,
     LEDGER,
     LINKS,
-    MESSAGES,
     REPORTS,
     TICKET_EVENTS,
     TICKETS,
     VAULT,
     Stream,
     column,
-    report_id_of,
+    ticket_id_of,
     to_frame,
     to_table,
 )
 from pipelines.knowledge import Knowledge
+from pipelines.outcomes import COUNTED, COUNTS, Loaded, Outcomes
 from pipelines.refine import Refined
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Entry, Landing
@@ -44,33 +43,6 @@ from pipelines.transforms import link, ticket
 _ORDER = [
     (name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")
 ]
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What one entry brought; seconds per stage."""
-
-    messages: int = 0
-    reports: int = 0
-    repeats: int = 0
-    filtered: int = 0
-    quarantined: int = 0
-    events: int = 0
-    opened: int = 0
-    joined: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    streams: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    def add(self, other: Loaded) -> None:
-        """Take in what another entry brought."""
-        for name in ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for stage, seconds in other.seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        for stream, counts in other.streams.items():
-            mine = self.streams.setdefault(stream, dict.fromkeys(counts, 0))
-            for name, count in counts.items():
-                mine[name] += count
 
 
 def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
@@ -119,7 +91,7 @@ def apply_entry(
     """Refine, link and write one recorded entry. Running it a second time fails on the ledger's key."""
     clock = _Clock()
     landed, footers = read_entry(landing, entry)
-    state = _State(landed, warehouse)
+    state = Outcomes(landed, warehouse)
     clock.lap("read")
     fresh = landed.filter(pa.array(~state.known_repeats()))
     parts = []
@@ -129,7 +101,8 @@ def apply_entry(
     progress(landed.num_rows - fresh.num_rows)
     clock.lap("refine")
     state.settle(parts)
-    reports, changes, links, leaders, keys = _link(state, warehouse, knowledge)
+    reports, changes, linked = _link(state, warehouse, knowledge)
+    links = linked.links
     clock.lap("link")
     tickets, history = _tickets(reports, changes, links, warehouse, knowledge)
     clock.lap("ticket")
@@ -144,11 +117,8 @@ def apply_entry(
         "links": to_table(links, LINKS) if len(links) else LINKS.empty_table(),
         "tickets": to_table(tickets, TICKETS) if len(tickets) else TICKETS.empty_table(),
         "ticket_events": to_table(history, TICKET_EVENTS) if len(history) else TICKET_EVENTS.empty_table(),
-        "leaders": pa.Table.from_pylist([x._asdict() for x in leaders], schema=LEADERS),
-        "leader_keys": pa.table(
-            {"key": pa.array([k for k, _ in keys], pa.int64()), "arrival": pa.array([a for _, a in keys], pa.int64())},
-            schema=LEADER_KEYS,
-        ),
+        "leaders": pa.Table.from_pylist([x._asdict() for x in linked.leaders], schema=LEADERS),
+        "leader_keys": pa.table({"key": linked.keys, "arrival": linked.arrivals}, schema=LEADER_KEYS),
     }
     warehouse.write(rows)
     clock.lap("write")
@@ -170,136 +140,15 @@ class _Clock:
         return time.perf_counter() - self._first
 
 
-class _State:
-    """What each message of one entry became, by its place in the recorded order."""
-
-    def __init__(self, landed: pa.Table, warehouse: Warehouse) -> None:
-        self.landed = landed.drop_columns(["payload"])
-        self.base = warehouse.next_arrival()
-        self.channel, self.stream = landed["channel"].to_pylist(), landed["stream"].to_pylist()
-        self.refs, self.versions = landed["source_ref"].to_pylist(), landed["version"].to_pylist()
-        self.sequences = landed["sequence"].to_pylist()
-        self.edited = landed["edited_at"].to_pylist()
-        self.ids = [report_id_of(*key) for key in zip(self.channel, self.stream, self.refs, strict=True)]
-        before = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(self.ids)))
-        self.before: dict[str, dict[str, Any]] = {row["report_id"]: row for row in before.to_pylist()}
-        self.outcome: list[str] = ["report"] * landed.num_rows
-        self.stage: list[str | None] = [None] * landed.num_rows
-        self.reason: list[str | None] = [None] * landed.num_rows
-        self.events: list[tuple[int, dict[str, Any]]] = []
-        self.reports = pd.DataFrame()
-
-    def known_repeats(self) -> np.ndarray:
-        """Messages that surely bring nothing: same version as stored, and the entry has no other."""
-        versions: dict[str, set[str]] = {}
-        for report_id, version in zip(self.ids, self.versions, strict=True):
-            versions.setdefault(report_id, set()).add(version)
-        flags = np.zeros(len(self.ids), dtype=bool)
-        for place, (report_id, version) in enumerate(zip(self.ids, self.versions, strict=True)):
-            row = self.before.get(report_id)
-            if row is not None and row["version"] == version and len(versions[report_id]) == 1:
-                flags[place] = True
-                self.outcome[place] = "repeat"
-        return flags
-
-    def settle(self, parts: Sequence[Refined]) -> None:
-        """Give each message its outcome, and each report version its number and arrival."""
-        for part in parts:
-            for place, outcome, stage, reason in part.aside:
-                self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, reason
-            self.events += part.events
-        seen_events: set[str] = set()
-        for place, _ in list(self.events):
-            self.outcome[place] = "event"
-            seen_events.add(self.ids[place])
-        table = pa.concat_tables([p.reports for p in parts]) if parts else None
-        if table is None or not table.num_rows:
-            return
-        places = table["place"].to_pylist()
-        current = {i: (r["version"], r["version_no"], r["arrival"], r["edited_at"]) for i, r in self.before.items()}
-        keep, numbers, arrivals = [], [], []
-        for index, place in enumerate(places):
-            report_id, version, edited = self.ids[place], self.versions[place], self.edited[place]
-            known = current.get(report_id)
-            if known is not None and known[0] == version:
-                self.outcome[place] = "repeat"
-                continue
-            if known is not None and edited is not None and known[3] is not None and edited < known[3]:
-                self.outcome[place] = "older"
-                continue
-            number, arrival = (1, self.base + place) if known is None else (known[1] + 1, known[2])
-            current[report_id] = (version, number, arrival, edited)
-            keep.append(index)
-            numbers.append(number)
-            arrivals.append(arrival)
-        frame = to_frame(table.take(keep))
-        self.reports = frame.assign(
-            version_no=pd.array(numbers, dtype="int64"),
-            arrival=pd.array(arrivals, dtype="int64"),
-        )
-
-    def count(self, links: pd.DataFrame) -> Loaded:
-        loaded = Loaded(messages=len(self.outcome))
-        for place, outcome in enumerate(self.outcome):
-            per = loaded.streams.setdefault(f"{self.channel[place]}/{self.stream[place]}", dict.fromkeys(_COUNTS, 0))
-            per[_COUNTED[outcome]] += 1
-            per["messages"] += 1
-        for name in ("reports", "repeats", "filtered", "quarantined", "events"):
-            setattr(loaded, name, sum(per[name] for per in loaded.streams.values()))
-        for place, opened in self.links_by_place(links):
-            per = loaded.streams[f"{self.channel[place]}/{self.stream[place]}"]
-            per["opened" if opened else "joined"] += 1
-        loaded.opened = sum(per["opened"] for per in loaded.streams.values())
-        loaded.joined = sum(per["joined"] for per in loaded.streams.values())
-        return loaded
-
-    def links_by_place(self, links: pd.DataFrame) -> list[tuple[int, bool]]:
-        if not len(links):
-            return []
-        linked_at = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
-        found, done = [], set()
-        for place, report_id in enumerate(self.ids):
-            if self.outcome[place] == "report" and report_id in linked_at and report_id not in done:
-                done.add(report_id)
-                found.append((place, linked_at[report_id] == "opened"))
-        return found
-
-    def messages(self) -> pa.Table:
-        columns: dict[str, Any] = {
-            n: self.landed[n] for n in ("channel", "stream", "sequence", "row", "source_ref", "version")
-        }
-        columns |= {"report_id": self.ids, "outcome": self.outcome, "stage": self.stage, "reason": self.reason}
-        columns["landed_day"] = self.landed["landed_day"]
-        return pa.table(
-            [
-                pa.chunked_array(c) if isinstance(c, pa.ChunkedArray) else pa.array(c, type=MESSAGES.field(n).type)
-                for n, c in columns.items()
-            ],
-            schema=MESSAGES,
-        )
-
-
-_COUNTED = {
-    "report": "reports",
-    "repeat": "repeats",
-    "older": "repeats",
-    "filtered": "filtered",
-    "quarantined": "quarantined",
-    "event": "events",
-}
-_COUNTS = ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined")
-
-
 def _link(
-    state: _State, warehouse: Warehouse, knowledge: Knowledge
-) -> tuple[pd.DataFrame, list[ticket.Change], pd.DataFrame, list[link.Leader], list[tuple[int, int]]]:
+    state: Outcomes, warehouse: Warehouse, knowledge: Knowledge
+) -> tuple[pd.DataFrame, list[ticket.Change], link.Linked]:
     """Link what has no ticket yet; list what else happens to tickets, in recorded order."""
     reports = state.reports
     events = [(state.base + place, event) for place, event in state.events]
     touched = [event["ticket_id"] for _, event in events]
     if not len(reports):
-        none = pd.DataFrame(columns=LINKS.names)
-        return reports, [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events], none, [], []
+        return reports, [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events], link.nothing()
     ids = column(reports, "report_id")
     linked = {
         r["report_id"]: r["ticket_id"]
@@ -319,8 +168,7 @@ def _link(
         link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)
     ]
     blocks = link.block(items, knowledge.matching)
-    asked = np.unique(np.concatenate(blocks[1])) if blocks[1] else np.zeros(0, np.int64)
-    older_table, older_keys = warehouse.leaders_by_keys(pa.array(asked))
+    older_table, older_keys = warehouse.leaders_by_keys(pa.array(np.unique(blocks.probes)))
     older = [link.Leader(**row) for row in older_table.to_pylist()]
     numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
     of_ref = warehouse.tickets_of_refs(numbers)
@@ -334,6 +182,7 @@ def _link(
         for i, s in zip(items, done_at_birth, strict=True)
         if s and not ticket.is_open(s)
     ]
+    closings += _closed_by_edits(state, reports, set(first))
     closings += [link.Closing(a, e["ticket_id"], ticket.is_open(e["status"])) for a, e in events if e.get("status")]
     result = link.link(
         items,
@@ -350,11 +199,21 @@ def _link(
     )
     changes = _changes(state, reports, linked, result.links, set(first))
     changes += [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events]
-    return reports, sorted(changes, key=lambda c: c.arrival), result.links, result.leaders, result.keys
+    return reports, sorted(changes, key=lambda c: c.arrival), result
+
+
+def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, first: set[int]) -> list[link.Closing]:
+    """Statuses that later versions bring: a ticket's first report carries the source's status to it."""
+    columns = zip(*(column(reports, c) for c in ("report_id", "place", "status_reported")), strict=True)
+    return [
+        link.Closing(state.base + place, ticket_id_of(report_id), ticket.is_open(status))
+        for index, (report_id, place, label) in enumerate(columns)
+        if index not in first and (status := ticket.status_of(label))
+    ]
 
 
 def _changes(
-    state: _State, reports: pd.DataFrame, linked: Mapping[str, str], links: pd.DataFrame, first: set[int]
+    state: Outcomes, reports: pd.DataFrame, linked: Mapping[str, str], links: pd.DataFrame, first: set[int]
 ) -> list[ticket.Change]:
     """Joins and edits, each with the report's row (and the row before, for edits)."""
     ids = column(reports, "report_id")
@@ -419,7 +278,7 @@ def _last_vault(vault: pa.Table, kept: set[str]) -> pa.Table:
 
 
 def _ledger(
-    state: _State,
+    state: Outcomes,
     footers: Mapping[BatchRef, Any],
     entry: Entry,
     links: pd.DataFrame,
@@ -427,11 +286,11 @@ def _ledger(
     now: datetime,
     seconds: float,
 ) -> pa.Table:
-    counts: dict[BatchRef, dict[str, int]] = {ref: dict.fromkeys(_COUNTS, 0) for ref in footers}
+    counts: dict[BatchRef, dict[str, int]] = {ref: dict.fromkeys(COUNTS, 0) for ref in footers}
     batch_of = [BatchRef(*key) for key in zip(state.channel, state.stream, state.sequences, strict=True)]
     for place, outcome in enumerate(state.outcome):
         counts[batch_of[place]]["messages"] += 1
-        counts[batch_of[place]][_COUNTED[outcome]] += 1
+        counts[batch_of[place]][COUNTED[outcome]] += 1
     for place, opened in state.links_by_place(links):
         counts[batch_of[place]]["opened" if opened else "joined"] += 1
     total = max(1, len(state.outcome))

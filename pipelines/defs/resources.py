@@ -1,7 +1,5 @@
 """Where the settings are, and what every definition shares: partitions, pool, the executor."""
 
-from __future__ import annotations
-
 import os
 from datetime import date, datetime
 from pathlib import Path

@@ -24,7 +24,7 @@ def kind_of(file: IO[bytes], name: str, declared: str | None) -> str:
     file.seek(0)
     if len(head) < _HEAD and not head.strip(b"\0 \t\r\n\xef\xbb\xbf"):
         return "empty"
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _kind_of_zip(file)
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _kind_of_ole(file, head)

@@ -1,16 +1,16 @@
 """SMS: the inbox of a Gammu SMSD gateway, from its SQLite database or from CSV exports of the table.
 
 In: every SMS of the inbox, one Message each, the parts of a long one together; the payload is its
-rows with all their columns, as they stand. The database is only ever read: `Processed` is Gammu's and
-its other readers'. Key: hash of the first row's ID, sender and time; a version changes only with what
-the SMS says. Reach: what the inbox still holds. The cursor is the newest rows read and the rows of
-messages that are not whole; where none of those rows is there any more as it was (the table was emptied
-or made anew, and IDs may begin again), the inbox is read from its first row, and what is known comes
-back as repeats. Cost: none.
+rows with all their columns, as they stand. The database is only ever read: `Processed` is for its
+other readers. Key: hash of the first row's ID, sender, time and text; a version changes only with
+what the SMS says. Reach: what the inbox still holds. The cursor is the newest rows read and the rows
+of messages that are not whole; where none of the newest is there any more as it was (the table was
+emptied or made anew, and IDs may begin again), the inbox is read from its first row, and what is
+known comes back as repeats. Cost: none.
 
-A message with a missing part waits, then lands and waits in quarantine; the part that comes later, for
-three days, makes it whole and a report. Limits: schemas 17 and 18 of Gammu. A part delivered twice
-counts once. CSV exports are read whole, so they are for some 100,000 rows.
+A message with a missing part waits, then lands and stands in quarantine; a part that comes later, for
+three days, makes it whole and a report. Limits: schemas 17 and 18 of Gammu. A part that the network
+delivers twice counts once. CSV exports are read whole, so they are for some 100,000 rows.
 
 Options in kanal.toml:
   database                the SQLite file that Gammu SMSD writes
@@ -138,11 +138,10 @@ def _rows(payload: bytes) -> list[dict[str, Any]]:
 
 def _message(sms: Sms, fetched: datetime, where: str) -> Message:
     first, rows = sms.first, sms.rows
-    identity = (cell(first.cells, name) for name in ("ID", "SenderNumber", "ReceivingDateTime"))
     said = (cell(row.cells, name) for row in rows for name in ("Coding", "UDH", "Text", "Class", "Status"))
     missing = missing_of([row.part for row in rows])
     return Message(
-        source_ref=short_hash("sms", *identity),
+        source_ref=short_hash(cell(first.cells, "ID"), first.mark),
         version=short_hash(*said),
         payload=orjson.dumps({"rows": [row.cells for row in rows]}, default=_blob),
         payload_type=PAYLOAD_TYPE,

@@ -103,7 +103,7 @@ def row_of(cells: Mapping[str, Any], zone: ZoneInfo, *, landed: bool = False) ->
         part = None
     number = cell(cells, "ID")
     said = ("SenderNumber", "ReceivingDateTime", "UDH", "Text")
-    mark = short_hash(*(cell(cells, name) for name in said), bits=50)
+    mark = short_hash(*(cell(cells, name) for name in said))
     time = _time(cell(cells, "ReceivingDateTime"), zone)
     return Row(int(number) if re.fullmatch(r"-?\d{1,18}", number) else 0, cells, time, part, mark, landed)
 

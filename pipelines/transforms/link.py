@@ -9,7 +9,7 @@ Thresholds live in models/matching.toml. Pure: leaders of older loads are passed
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -85,7 +85,14 @@ class Linked(NamedTuple):
 
     links: pd.DataFrame
     leaders: list[Leader]
-    keys: list[tuple[int, int]]  # (key, arrival of the leader)
+    keys: NDArray[np.int64]
+    arrivals: NDArray[np.int64]  # of the leader that each key leads to
+
+
+def nothing() -> Linked:
+    """What comes of no reports."""
+    columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
+    return Linked(pd.DataFrame(columns=columns), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def fold(text: str) -> str:
@@ -130,83 +137,124 @@ def _numbers(reports: pd.DataFrame, name: str) -> list[float]:
     return reports[name].to_numpy(dtype=float, na_value=np.nan).tolist()
 
 
-def block(items: Sequence[Leader], matching: Matching) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """(keys each report is found by, keys it must probe), one array of 64-bit keys a report.
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Per report the keys it is found by (own) and those it must probe: 64-bit keys of all reports
+    in one array, those of report i from start[i] to start[i + 1]."""
 
-    A key holds the place (cell, street or kelurahan), the category group or text band, and a time
-    bucket as wide as the horizon; probing visits the neighbours, so nothing in reach is missed.
-    """
-    bands = _bands([i.words for i in items])
-    own, probes = [], []
-    for item, band in zip(items, bands, strict=True):
-        mine: list[int] = []
-        asked: list[int] = []
-        for kind, parts, horizon, near in _blocks(item, band, matching):
-            bucket = int(item.said_at // horizon)
-            mine.append(hash_key(kind, *parts, bucket))
-            asked += [hash_key(kind, *p, b) for p in near for b in (bucket - 1, bucket, bucket + 1)]
-        own.append(np.array(mine, dtype=np.int64))
-        probes.append(np.array(asked, dtype=np.int64))
-    return own, probes
+    own: NDArray[np.int64]
+    own_start: NDArray[np.int64]
+    probes: NDArray[np.int64]
+    probe_start: NDArray[np.int64]
 
 
-def hash_key(*parts: Any) -> int:
-    """Stable 64-bit key (Python's own hash of text differs between processes)."""
-    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), signed=True)
+def block(items: Sequence[Leader], matching: Matching) -> Blocks:
+    """A key holds the place (cell, street or kelurahan), the category group or text band, and a time
+    bucket as wide as the horizon; probing visits the neighbours, so nothing in reach is missed."""
+    own: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
+    probes: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
+    said = np.array([i.said_at for i in items], dtype=np.int64)
+    for kind, rows, parts, horizon, near in _kinds(items, matching):
+        bucket = np.floor_divide(said[rows], horizon).astype(np.int64)
+        own.append((rows, _mix(kind, *parts, bucket)))
+        probes += [(rows, _mix(kind, *p, bucket + step)) for p in near for step in (-1, 0, 1)]
+    return Blocks(*_gather(own, len(items)), *_gather(probes, len(items)))
 
 
-def _blocks(item: Leader, band: Sequence[int], matching: Matching) -> Iterator[tuple[str, tuple, float, list[tuple]]]:
-    """Per block: (kind, own parts, horizon in seconds, parts to probe)."""
-    levels = matching.levels
-    if levels["same_author_text"].enabled and item.author_key and item.text_key:
-        parts: tuple[Any, ...] = (item.author_key, item.text_key)
-        yield "a", parts, levels["same_author_text"].horizon_days * _DAY, [parts]
-    if levels["near_text"].enabled and len(item.words.split()) >= 6:
-        for number, value in enumerate(band):
-            parts = (number, value, item.kelurahan_code)
-            yield "t", parts, levels["near_text"].horizon_days * _DAY, [parts]
-    if not levels["place_time"].enabled or item.group == _UNKNOWN:
+def _kinds(items: Sequence[Leader], matching: Matching) -> Iterator[tuple[int, Any, list[Any], Any, list[list[Any]]]]:
+    """Per kind of block: (number, rows it holds for, own parts, horizons in seconds, parts to probe)."""
+    levels, hashed = matching.levels, _Hashed()
+    kelurahan = hashed.all(i.kelurahan_code for i in items)
+    if levels["same_author_text"].enabled:
+        rows = _where(i.author_key and i.text_key for i in items)
+        parts = [hashed.all(getattr(items[r], name) for r in rows) for name in ("author_key", "text_key")]
+        yield 1, rows, parts, levels["same_author_text"].horizon_days * _DAY, [parts]
+    if levels["near_text"].enabled:
+        rows = _where(i.words.count(" ") >= 5 for i in items)
+        bands = _bands([items[r].words for r in rows])
+        for number in range(_BANDS):
+            parts = [bands[:, number], kelurahan[rows]]
+            yield 10 + number, rows, parts, levels["near_text"].horizon_days * _DAY, [parts]
+    if not levels["place_time"].enabled:
         return
-    radius, horizon = matching.reach(item.group)
-    if item.lat == item.lat:
-        side = radius / 1000 / _KM
-        x, y = int(item.lat // side), int(item.lon // (side * 1.01))
-        cells = [(item.group, x + dx, y + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
-        yield "g", (item.group, x, y), horizon, cells
-    if item.street and item.kelurahan_code:
-        parts = (item.group, item.kelurahan_code, item.street)
-        yield "s", parts, horizon, [parts]
+    reach = {group: matching.reach(group) for group in {i.group for i in items}}
+    groups = hashed.all(i.group for i in items)
+    radius = np.array([reach[i.group][0] for i in items])
+    horizon = np.array([reach[i.group][1] for i in items])
+    rows = _where(i.group != _UNKNOWN and i.lat == i.lat for i in items)
+    side = radius[rows] / 1000 / _KM
+    x = np.floor_divide(np.array([items[r].lat for r in rows]), side).astype(np.int64)
+    y = np.floor_divide(np.array([items[r].lon for r in rows]), side * 1.01).astype(np.int64)
+    around = [[groups[rows], x + dx, y + dy] for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    yield 2, rows, [groups[rows], x, y], horizon[rows], around
+    rows = _where(i.group != _UNKNOWN and i.street and i.kelurahan_code for i in items)
+    parts = [groups[rows], kelurahan[rows], hashed.all(items[r].street for r in rows)]
+    yield 3, rows, parts, horizon[rows], [parts]
+
+
+def _where(flags: Iterable[Any]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.fromiter((bool(f) for f in flags), dtype=bool))
+
+
+class _Hashed:
+    """Texts as 64-bit numbers, the same in every process, as Python's own hash is not."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def all(self, texts: Iterable[str | None]) -> NDArray[np.uint64]:
+        return np.array([self._one(t or "") for t in texts], dtype=np.uint64)
+
+    def _one(self, text: str) -> int:
+        value = self._known.get(text)
+        if value is None:
+            value = self._known[text] = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+        return value
+
+
+_M = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(kind: int, *parts: NDArray[Any]) -> NDArray[np.uint64]:
+    """One key of several parts."""
+    mixed = np.full(len(parts[0]), kind, dtype=np.uint64)
+    for part in parts:
+        mixed = (mixed ^ part.astype(np.uint64)) * _M
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+def _gather(
+    found: Sequence[tuple[NDArray[np.int64], NDArray[np.uint64]]], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(keys ordered by report, where each report's begin)."""
+    rows = np.concatenate([r for r, _ in found]) if found else np.zeros(0, np.int64)
+    keys = np.concatenate([k for _, k in found]) if found else np.zeros(0, np.uint64)
+    order = np.argsort(rows, kind="stable")
+    return keys[order].view(np.int64), np.searchsorted(rows[order], np.arange(count + 1)).astype(np.int64)
 
 
 _SEEDS = np.random.default_rng(20170221).integers(1, 1 << 62, _BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
 
 
-def _bands(texts: Sequence[str]) -> list[list[int]]:
-    """MinHash bands over word pairs: texts that share most pairs share a band."""
-    if not texts:
-        return []
-    hashes: list[int] = []
-    starts: list[int] = []
-    memo: dict[str, int] = {}
-    for text in texts:
-        starts.append(len(hashes))
-        words = text.split() or [""]
-        for pair in zip(words, words[1:] or [""], strict=False):
-            joined = " ".join(pair)
-            value = memo.get(joined)
-            if value is None:
-                value = memo[joined] = int.from_bytes(blake2b(joined.encode(), digest_size=8).digest())
-            hashes.append(value)
-    mixed = np.array(hashes, dtype=np.uint64)
-    signature = np.empty((len(texts), _BANDS * _ROWS), dtype=np.uint64)
-    for i, seed in enumerate(_SEEDS):
-        turned = mixed * seed
-        signature[:, i] = np.minimum.reduceat(turned ^ (turned >> np.uint64(29)), starts)
-    folded = signature.reshape(len(texts), _BANDS, _ROWS)
-    combined = folded[:, :, 0]
-    for row in range(1, _ROWS):
-        combined = combined * np.uint64(0x9E3779B97F4A7C15) + folded[:, :, row]
-    return combined.tolist()
+def _bands(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """MinHash bands over word pairs, shape (texts, bands): texts that share most pairs share a band."""
+    hashed = _Hashed()
+    words = [t.split() for t in texts]  # two words at least
+    counts = np.array([len(w) for w in words], dtype=np.int64)
+    if not len(counts):
+        return np.zeros((0, _BANDS), dtype=np.uint64)
+    flat = hashed.all(w for ws in words for w in ws)
+    first = np.ones(len(flat), dtype=bool)
+    first[np.cumsum(counts) - 1] = False  # the last word of a text begins no pair
+    pairs = _mix(0, flat[:-1][first[:-1]], flat[1:][first[:-1]])
+    starts = np.concatenate(([0], np.cumsum(counts - 1)[:-1]))
+    bands = np.zeros((len(texts), _BANDS), dtype=np.uint64)
+    for number, seed in enumerate(_SEEDS):
+        turned = pairs * seed
+        lowest = np.minimum.reduceat(turned ^ (turned >> np.uint64(29)), starts)
+        bands[:, number // _ROWS] = bands[:, number // _ROWS] * _M + lowest
+    return bands
 
 
 def link(
@@ -215,7 +263,7 @@ def link(
     own_refs: Sequence[str | None],
     cites: Sequence[tuple[str, ...]],
     *,
-    blocks: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]],
+    blocks: Blocks,
     older: Sequence[Leader],
     older_keys: Sequence[tuple[int, int]],
     tickets_of_ref: Mapping[str, str],
@@ -229,7 +277,6 @@ def link(
     probed key. tickets_of_ref: CRM and Kanal numbers -> ticket, for numbers these reports own or
     cite. closed: tickets not open at the start; closings: what changes on the way.
     """
-    own, probes = blocks
     by_arrival = {leader.arrival: leader for leader in older}
     index: dict[int, list[Leader]] = {}
     for key, arrival in older_keys:
@@ -238,26 +285,35 @@ def link(
     refs, shut = dict(tickets_of_ref), set(closed)
     pending = iter([*sorted(closings), None])
     change = next(pending)
-    rows, leaders, keys = [], [], []
-    for item, report_id, ref, cited_refs, mine, asked in zip(
-        items, report_ids, own_refs, cites, own, probes, strict=True
-    ):
+    rows, opened = [], []
+    for place, (item, report_id, ref, cited_refs) in enumerate(zip(items, report_ids, own_refs, cites, strict=True)):
         while change is not None and change.arrival < item.arrival:
             (shut.discard if change.open else shut.add)(change.ticket_id)
             change = next(pending)
-        level, score, why, ticket = _best(item, ref, cited_refs, asked.tolist(), index, refs, shut, matching)
+        asked = blocks.probes[blocks.probe_start[place] : blocks.probe_start[place + 1]].tolist()
+        level, score, why, ticket = _best(item, ref, cited_refs, asked, index, refs, shut, matching)
         if ticket is None:
             ticket = item.ticket_id
             level, score, why = "opened", 1000, {}
-            leaders.append(item)
-            for key in mine.tolist():
-                keys.append((key, item.arrival))
+            opened.append(place)
+            for key in blocks.own[blocks.own_start[place] : blocks.own_start[place + 1]].tolist():
                 index.setdefault(key, []).append(item)
             if ref:
                 refs.setdefault(ref, ticket)
-        rows.append((report_id, ticket, level, score, orjson.dumps(why).decode(), item.arrival))
+        rows.append((report_id, ticket, level, score, orjson.dumps(why).decode() if why else "{}", item.arrival))
     columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
-    return Linked(pd.DataFrame(rows, columns=columns), leaders, keys)
+    return Linked(pd.DataFrame(rows, columns=columns), [items[p] for p in opened], *_keys_of(opened, items, blocks))
+
+
+def _keys_of(opened: list[int], items: Sequence[Leader], blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Own keys of the reports that opened a ticket, and their arrivals."""
+    if not opened:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    counts = np.diff(blocks.own_start)
+    owner = np.repeat(np.arange(len(items)), counts)
+    mine = np.isin(owner, opened)
+    arrivals = np.array([i.arrival for i in items], dtype=np.int64)
+    return blocks.own[mine], arrivals[owner[mine]]
 
 
 def _best(

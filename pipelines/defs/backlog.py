@@ -1,0 +1,113 @@
+"""What landing and inboxes say without opening the warehouse: a reader would block the writer.
+
+Pure of Dagster. Belongs here: cheap questions a sensor may ask every half minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from hashlib import blake2b
+from pathlib import Path
+
+import orjson
+import pyarrow.compute as pc
+
+from pipelines.contracts import Stream
+from pipelines.errors import SettingsError
+from pipelines.sinks.landing import BatchRef, Landing
+
+_LOOK_BACK = 20  # newest batches searched for the newest message: a batch of old ones may land last
+_STALE_HOURS = 24.0
+
+
+@dataclass(slots=True)
+class Recorded:
+    """How far the order log was read: its newest entry, and the newest batch it names of each stream.
+
+    The log of one landing only grows, so this is a cache and may be lost.
+    """
+
+    landing: str
+    entry: int = -1
+    newest: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None, landing: Landing) -> Recorded:
+        """From a sensor's cursor; from nothing where that speaks of another landing."""
+        raw = orjson.loads(text) if text else {}
+        known = cls(str(landing.root), raw.get("entry", -1), raw.get("newest", {}))
+        here = known.entry < 0 or next(landing.order(above=known.entry - 1), None) is not None
+        return known if raw.get("landing") == known.landing and here else cls(known.landing)
+
+    def text(self) -> str:
+        return orjson.dumps({"landing": self.landing, "entry": self.entry, "newest": self.newest}).decode()
+
+    def read(self, landing: Landing) -> None:
+        """Go on to the log's end."""
+        for entry in landing.order(above=self.entry):
+            self.entry = entry.number
+            for ref in entry.batches:
+                key = f"{ref.channel}/{ref.stream}"
+                self.newest[key] = max(self.newest.get(key, -1), ref.sequence)
+
+
+def days_waiting(landing: Landing, recorded: Recorded, applied: int) -> tuple[date, date] | None:
+    """First and last landing day of what a load would bring: batches that no entry names, and those
+    of entries after `applied` (a load was killed between recording and committing)."""
+    days = [*_unnamed(landing, recorded.newest), *_unapplied(landing, applied)]
+    return (min(days), max(days)) if days else None
+
+
+def _unnamed(landing: Landing, newest: dict[str, int]) -> Iterator[date]:
+    for channel, stream in landing.streams():
+        sequences = landing.sequences(channel, stream, above=newest.get(f"{channel}/{stream}", -1))
+        yield from _days(landing, [BatchRef(channel, stream, n) for n in sequences])
+
+
+def _unapplied(landing: Landing, applied: int) -> Iterator[date]:
+    for entry in landing.order(above=applied):
+        streams: dict[tuple[str, str], list[BatchRef]] = {}
+        for ref in entry.batches:
+            streams.setdefault((ref.channel, ref.stream), []).append(ref)
+        for refs in streams.values():
+            yield from _days(landing, refs)
+
+
+def _days(landing: Landing, refs: list[BatchRef]) -> Iterator[date]:
+    """A stream's batches land in order, so the first and the last tell."""
+    for ref in {*refs[:1], *refs[-1:]}:
+        yield landing.footer(ref).landed_day
+
+
+def last_said(landing: Landing, channel: str, stream: str) -> datetime | None:
+    """When the stream's newest message was said; when it was fetched where the source does not say."""
+    found: list[datetime] = []
+    for sequence in reversed(landing.sequences(channel, stream)[-_LOOK_BACK:]):
+        batch = landing.read(BatchRef(channel, stream, sequence), columns=["occurred_at", "fetched_at"])
+        if batch.num_rows:
+            # A clock that is ahead must not make a dead stream look alive.
+            said = pc.min_element_wise(batch["occurred_at"], batch["fetched_at"])
+            found.append(pc.max(said).as_py())
+    return max(found, default=None)
+
+
+def stale_hours(stream: Stream) -> float:
+    """After how many hours without a message a stream counts as silent: its option `stale_hours`."""
+    value = stream.options.get("stale_hours", _STALE_HOURS)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise SettingsError(f"{stream.key}: stale_hours must be a number of hours above 0, not {value!r}")
+    return float(value)
+
+
+def inbox_state(streams: Iterable[Stream]) -> str:
+    """A hash of what lies in the streams' inboxes: names, sizes, times. "" where nothing does."""
+    seen = []
+    for stream in streams:
+        if isinstance(inbox := stream.options.get("inbox"), str):
+            for path in sorted(Path(stream.root, inbox).glob("*")):
+                if path.is_file() and not path.name.startswith("."):
+                    about = path.stat()
+                    seen.append(f"{path}\0{about.st_size}\0{about.st_mtime_ns}")
+    return blake2b("\n".join(seen).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if seen else ""

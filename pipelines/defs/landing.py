@@ -1,0 +1,186 @@
+"""landing/<channel>: one asset, job and schedule a channel, made from kanal.toml.
+
+A channel that fails stops no other, and two runs of a channel at once lose nothing; so these runs
+are in no pool. A new channel or stream appears when Dagster reloads the code location.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+
+from pipelines import flow
+from pipelines import knowledge as known
+from pipelines.contracts import LANDED, WIB, Stream
+from pipelines.defs import backlog, described
+from pipelines.defs.resources import DAYS, OWNERS, Kanal, asked_days, configured, day_of, failed
+from pipelines.errors import KanalError, TransientError
+from pipelines.settings import Settings
+from pipelines.sinks.landing import Landing
+
+GROUP = "landing"
+SPOKE = "spoke_lately"
+_BUSY = (
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
+)
+# Bridges a hiccup. A longer one is the schedule's: a run that waits would hold a place in the queue.
+_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+_LONGEST_WAIT = 60.0
+_MAX_RUNTIME = "1800"
+_KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
+
+
+def key_of(channel: str) -> dg.AssetKey:
+    return dg.AssetKey([GROUP, channel])
+
+
+def job_name(channel: str) -> str:
+    return f"land_{re.sub('[^a-z0-9_]', '_', channel)}"
+
+
+def channels_of(settings: Settings) -> list[str]:
+    """Channels with a stream, sorted, and the CRM's own."""
+    return sorted({s.channel for s in flow.streams_of(settings)})
+
+
+def minutes(number: int, every: int) -> str:
+    """Cron schedule of the channel with this number: neighbours start at different minutes."""
+    return f"{number % every}-59/{every} * * * *"
+
+
+def busy(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext, job: str) -> bool:
+    """Whether a run of the job is queued or going on."""
+    filters = dg.RunsFilter(job_name=job, statuses=list(_BUSY))
+    return bool(context.instance.get_runs(filters=filters, limit=1))
+
+
+@dg.definitions
+def landing() -> dg.Definitions:
+    settings = configured()
+    if settings is None:
+        return dg.Definitions()
+    assets, jobs, schedules = [], [], []
+    for number, channel in enumerate(channels_of(settings)):
+        asset = _asset(settings, channel)
+        job = dg.define_asset_job(
+            job_name(channel), selection=dg.AssetSelection.assets(asset), tags={"dagster/max_runtime": _MAX_RUNTIME},
+            executor_def=dg.in_process_executor, description=f"Pull every stream of {channel} and land what is new.",
+        )
+        assets.append(asset)
+        jobs.append(job)
+        schedules.append(_schedule(job.name, minutes(number, int(settings.every_minutes))))
+    return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules)
+
+
+def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
+    streams, key = flow.streams_of(settings, channel), key_of(channel)
+
+    @dg.asset(
+        key=key,
+        group_name=GROUP,
+        description=_description(settings, channel, streams),
+        kinds={"parquet", *sorted({_KINDS[s.source] for s in streams})[:2]},
+        tags=_tags(settings, channel),
+        owners=OWNERS,
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=_RETRY,
+        # Whether the channel was asked; whether it said anything is the check's.
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_asked_within(settings)),
+        metadata={"dagster/column_schema": described.table_schema(LANDED)},
+        check_specs=[dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams))],
+    )
+    def land(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
+        settings, now = kanal.settings(), flow.utc_now()
+        try:
+            streams = flow.streams_of(settings, channel)
+        except KanalError as error:
+            raise failed(error) from None
+        since = _since(context, now)
+        progress = described.logged(context)
+        pulled = [
+            flow.land(settings, s, run_id=context.run_id, since=since, progress=progress) for s in streams
+        ]
+        stopped = [p.error for p in pulled if p.error]
+        if len(stopped) < len(pulled):
+            path = dg.MetadataValue.path(settings.landing_dir / channel)
+            yield dg.MaterializeResult(
+                metadata=described.pulled_metadata(pulled) | {"path": path}, check_results=[_spoke(settings, streams, now)]
+            )
+        if stopped:
+            raise _failure(stopped) from None
+
+    return land
+
+
+def _asked_within(settings: Settings) -> timedelta:
+    return timedelta(minutes=max(60, 6 * settings.every_minutes))
+
+
+def _since(context: dg.AssetExecutionContext, now: datetime) -> date | None:
+    """A person who asks for days before today wants the source read again from there."""
+    days = asked_days(context)
+    return days[0] if days and days[0].isoformat() < day_of(now) else None
+
+
+def _failure(errors: list[KanalError]) -> dg.Failure:
+    """One Failure for the streams that stopped; tried again only where waiting a little may mend all."""
+    patient = all(isinstance(e, TransientError) and (e.retry_after or 0) <= _LONGEST_WAIT for e in errors)
+    failure = failed(KanalError("\n".join(str(e) for e in errors)), retry=patient)
+    transient = all(isinstance(e, TransientError) for e in errors)
+    return dg.Failure(failure.description, metadata={"transient": transient}, allow_retries=patient)
+
+
+def _spoke(settings: Settings, streams: tuple[Stream, ...], now: datetime) -> dg.AssetCheckResult:
+    """Whether every stream of the channel has said something within its hours."""
+    landing, rows = Landing(settings.landing_dir), []
+    for stream in streams:
+        said = backlog.last_said(landing, stream.channel, stream.name)
+        rows.append({
+            "stream": stream.key, "last_said": said.astimezone(WIB).isoformat(timespec="minutes") if said else "never",
+            "hours": round((now - said).total_seconds() / 3600, 1) if said else -1.0, "stale_after": backlog.stale_hours(stream),
+        })
+    silent = [r["stream"] for r in rows if not 0 <= r["hours"] <= r["stale_after"]]
+    return dg.AssetCheckResult(
+        check_name=SPOKE, passed=not silent, severity=dg.AssetCheckSeverity.WARN,
+        description=f"silent: {', '.join(silent)}" if silent else "every stream has spoken lately",
+        metadata={"streams": dg.MetadataValue.table([dg.TableRecord(r) for r in rows])},
+    )
+
+
+def _spoke_description(streams: tuple[Stream, ...]) -> str:
+    hours = sorted({f"{backlog.stale_hours(s):g}" for s in streams})
+    return f"The newest message of every stream was said within {' or '.join(hours)} hours (its option stale_hours)."
+
+
+def _description(settings: Settings, channel: str, streams: tuple[Stream, ...]) -> str:
+    entry = _registered(settings, channel)
+    said = f"**{entry.name}.** {entry.description}" if entry else "What officers did with tickets, as the CRM tells it."
+    names = ", ".join(f"`{s.name}` ({s.source})" for s in streams[:10]) + (" ..." if len(streams) > 10 else "")
+    parts = [said, f"Streams: {names}"]
+    parts += [described.catalogue_entry(source) for source in sorted({s.source for s in streams})]
+    return "\n\n".join(parts)
+
+
+def _tags(settings: Settings, channel: str) -> dict[str, str]:
+    entry = _registered(settings, channel)
+    return {"kind": entry.kind, "geo_tagged": str(entry.geo_tagged).lower()} if entry else {}
+
+
+def _registered(settings: Settings, channel: str) -> known.Channel | None:
+    return known.channels(settings).get(channel)
+
+
+def _schedule(job: str, cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{job}_schedule", job_name=job, cron_schedule=cron, execution_timezone=str(WIB),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if busy(context, job):
+            return dg.SkipReason(f"the last {job} still runs")
+        return dg.RunRequest(partition_key=day_of(context.scheduled_execution_time))
+
+    return tick

@@ -1,0 +1,313 @@
+"""Exports: files of another system, or sheets that an office fills in, put into an inbox folder.
+
+In: the rows of CSV, XLSX, JSON, JSON lines, and ZIP of those; one Message each, its payload the row's
+filled cells as text. Which column means what is declared here and nowhere else, so a new channel of
+files needs no code. Key: the row's own id where `columns.id` is declared and filled, else a hash of
+who said what, when and where, so that two rows alike in all of that are one message. The version is
+a hash of all mapped cells: a row that is exported again unchanged comes back as a repeat, an edited
+one as a new version, and columns that are moved or mean nothing change nothing. Later rows and, by
+name (2.csv before 10.csv), later files count as newer; `columns.edited_at` says it better.
+
+Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their
+content and are never moved, changed or deleted; the same content under any name brings nothing. A
+file that is still being written waits for the next pull. A pull that was cut off goes on at the row
+where it stood. A whole file that could not be read is one message in quarantine, and is read again
+once the options of the stream, or the file, have changed.
+
+Limits: 1,000,000 characters a row; 16,384 columns; 1,000 tables a ZIP, 4 GB unpacked, 200 times its
+size; no ZIP inside a ZIP; no password; no .xls. A row that must be set aside keeps its payload, up to
+those limits. A header without rows is a file without reports, and no fault. Cost: none; memory
+follows the largest row, and a workbook's shared strings, not the file.
+
+Options in kanal.toml ([[stream]]; give the tables last):
+  inbox           folder of the files, relative to kanal.toml; without it only `kanal import` feeds it
+  pattern         which files in it count ("*"); hidden and temporary ones never do
+  settle_seconds  a file younger than this is still being written (2)
+  format          csv, xlsx, json, jsonl or zip, where content and ending would mislead
+  encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 by its mark, else UTF-8,
+                  and what is not UTF-8 in it is cp1252)
+  separator       of CSV: "," ";" "|" or a tab (the one that shows the declared columns)
+  header_row      row of the column names (the first of 20 that has all declared columns)
+  sheets          sheets of a workbook (all visible ones that have the columns)
+  records         JSON: where the array stands, such as "data.reports" (the file is the array)
+  short_rows      "aside", or "keep" where an exporter leaves out empty cells at the end ("aside")
+  fill_down       columns whose blank cells repeat the one above, as merged cells do
+  only            table: column -> value or values; other rows are not this stream's
+  optional        fields whose columns a file may lack
+  dates           formats of strptime (ISO, or day first: 4/5/2026 19.12, 4 Mei 2026); Excel's day
+                  numbers and Unix times are understood as well
+  time_zone       of times that name none ("Asia/Jakarta")
+  decimal         "," or "." (whichever the number has)
+  private_values  what makes a report private (ya, y, yes, true, 1, ada, benar, x, v, rahasia, privat)
+  empty_values    further words for nothing, besides -, null, nan, nihil and Excel's errors
+  unescape_html   undo &amp; and <br> in texts (true)
+  literal_newlines  a written-out \\n is a line end (true)
+  extra           columns that travel along as they are; nothing personal, they are not masked
+  constants       table: field -> what holds where its column says nothing
+  columns         table: field -> its column; case and blanks do not count. A list joins several;
+                  {first = [..]} takes the first filled one; {columns = [..], join = " - "} joins so.
+                  Fields of a JSON object inside another are named "lokasi.lat"
+  batch_rows, batch_bytes  most rows (2,000) and bytes (8,000,000) a batch
+
+Fields of `columns`:
+  id              names the row for ever; several columns together if need be
+  text, title     what was said; one of them, or attachments, must be there
+  occurred_at     when it was said; date and time may stand in two columns
+  edited_at       when this version was made
+  external_ref    the CRM's own number
+  author_ref      account or number of the author (the e-mail address or phone, where it is not there)
+  author_name, contact_phone, contact_email, sender_level (verified, claimed, anonymous)
+  address, kelurahan, kecamatan, kota
+  lat, lon        degrees, WGS84; or `point` with both; accuracy_m in metres
+  category, agency, status   as the source names them
+  private         see private_values
+  attachments     addresses or names of files; or yes, no or a count of photos
+  conversation_ref, source_url
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import orjson
+
+from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
+from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
+from pipelines.sources import tables
+from pipelines.sources.inbox import Book
+from pipelines.sources.mail_text import clean
+from pipelines.sources.mapping import Plan, plan_of
+
+VERSION = "1"
+PAYLOAD_TYPE = "application/json"
+
+_HEAD = 65_536  # bytes of a file that lands whole in quarantine; the file itself stays where it is
+_CHUNK = 1 << 20
+_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
+_NO_CONTENT = (
+    "Baris ini tidak berisi isi laporan, judul, ataupun lampiran. Lengkapi di berkas asalnya, lalu ekspor ulang."
+)
+_BROKEN = "Isi baris ini rusak dan tidak bisa dibaca. Ekspor ulang dari sistem asalnya."
+
+
+class _File(NamedTuple):
+    """name: as shown in origins. settle: seconds it must have lain still."""
+
+    path: Path
+    name: str
+    settle: float
+
+
+def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
+    """Batches of the inbox's rows that have not landed, file by file in the order of their names.
+
+    Raises SettingsError (options, no such folder) or, when all else is read, TransientError for
+    files that could not be opened.
+    """
+    plan = plan_of(stream)
+    if plan.inbox is None:
+        return
+    folder = Path(stream.root, plan.inbox)
+    if not folder.is_dir():
+        raise SettingsError(f"{stream.key}: inbox {folder} is not a folder")
+    yield from _read(stream, plan, cursor, _files_in(folder, plan), now)
+
+
+def import_files(
+    stream: Stream, cursor: dict[str, Any] | None, files: Sequence[Path], *, now: Callable[[], datetime]
+) -> Iterator[Batch]:
+    """Batches of the rows of these files that have not landed, in the order given.
+
+    Raises SettingsError, or PermanentError where one is no file.
+    """
+    plan = plan_of(stream)
+    if absent := [str(path) for path in files if not Path(path).is_file()]:
+        raise PermanentError(f"{stream.key}: no file at {', '.join(absent)}; nothing was imported")
+    yield from _read(stream, plan, cursor, [_File(Path(path), Path(path).name, 0) for path in files], now)
+
+
+def decode(message: Message, stream: Stream) -> Draft:
+    """A row -> Draft, by the options as they are now. Raises RejectedMessage where it says nothing."""
+    if message.problem:
+        raise RejectedMessage(message.problem, stage="pull")
+    try:
+        cells = orjson.loads(message.payload)
+    except orjson.JSONDecodeError:
+        cells = None
+    if not isinstance(cells, dict) or not all(isinstance(cell, str) for cell in cells.values()):
+        raise RejectedMessage(_BROKEN)
+    draft = plan_of(stream).draft(_folded(cells))
+    if not draft.text and not draft.title and not draft.attachments:
+        raise RejectedMessage(_NO_CONTENT)
+    return draft
+
+
+# --- which files ----------------------------------------------------------------------------
+
+
+def _files_in(folder: Path, plan: Plan) -> list[_File]:
+    found = []
+    for path in folder.rglob(plan.pattern):
+        inner = path.relative_to(folder)
+        hidden = any(part.startswith((".", "~$")) for part in inner.parts)
+        if not hidden and not path.name.lower().endswith(_UNFINISHED) and path.is_file():
+            found.append(_File(path, inner.as_posix(), plan.settle_seconds))
+    return sorted(found, key=lambda file: _natural(file.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """2.csv before 10.csv."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", name.casefold())]
+
+
+def _digest(file: IO[bytes]) -> str:
+    hashed = sha256()
+    while chunk := file.read(_CHUNK):
+        hashed.update(chunk)
+    file.seek(0)
+    return hashed.hexdigest()
+
+
+def _mark(name: str, stat: os.stat_result) -> str:
+    """Changes with every change of the file; spares reading it again to know that it is known."""
+    return short_hash(name, str(stat.st_size), str(stat.st_mtime_ns), bits=60)
+
+
+# --- rows -> batches ------------------------------------------------------------------------
+
+
+class _Batcher:
+    """Messages of a batch to be. Of two that tell of one item, the later is fetched later: loading
+    orders by that."""
+
+    def __init__(self, plan: Plan, now: Callable[[], datetime]) -> None:
+        self._plan, self._now = plan, now
+        self._last: datetime | None = None
+        self.messages: list[Message] = []
+        self._seen: set[str] = set()
+        self._bytes = 0
+        self._fetched = self._tick()
+
+    def _tick(self) -> datetime:
+        time = self._now()
+        if self._last is not None:
+            time = max(time, self._last + timedelta(microseconds=1))
+        self._last = time
+        return time
+
+    def full(self, size: int) -> bool:
+        """Whether one more message of that size would be too much."""
+        many = len(self.messages) >= self._plan.batch_rows
+        return bool(self.messages) and (many or self._bytes + size > self._plan.batch_bytes)
+
+    def add(self, ref: str, version: str, payload: bytes, **rest: Any) -> None:
+        if ref in self._seen:
+            self._fetched = self._tick()
+            self._seen.clear()
+        self._seen.add(ref)
+        self._bytes += len(payload)
+        payload_type = rest.pop("payload_type", PAYLOAD_TYPE)
+        self.messages.append(Message(ref, version, payload, payload_type, self._fetched, **rest))
+
+    def take(self) -> list[Message]:
+        messages, self.messages = self.messages, []
+        self._seen.clear()
+        self._bytes, self._fetched = 0, self._tick()
+        return messages
+
+
+def _read(
+    stream: Stream, plan: Plan, cursor: dict[str, Any] | None, files: Iterable[_File], now: Callable[[], datetime]
+) -> Iterator[Batch]:
+    book = Book(cursor or {}, short_hash(VERSION, plan.fingerprint, bits=60))
+    batcher, missed = _Batcher(plan, now), []
+    for file in files:
+        try:
+            with file.path.open("rb") as opened:
+                yield from _read_file(file, opened, plan, book, batcher, now)
+        except FileNotFoundError:
+            continue  # taken away since it was listed
+        except OSError as error:
+            missed.append(f"{file.name} ({error.strerror})")
+    if batcher.messages or book.moved:
+        yield Batch(batcher.take(), book.cursor())
+    if missed:
+        raise TransientError(f"{stream.key}: cannot read {', '.join(missed)}; check its rights and the disk")
+
+
+def _read_file(
+    file: _File, opened: IO[bytes], plan: Plan, book: Book, batcher: _Batcher, now: Callable[[], datetime]
+) -> Iterator[Batch]:
+    stat = os.fstat(opened.fileno())
+    mark = _mark(file.name, stat)
+    # In the future counts as well: by the writer's clock it may be now.
+    if book.knows_mark(mark) or abs(now().timestamp() - stat.st_mtime) < file.settle:
+        return
+    digest = _digest(opened)
+    if _mark(file.name, os.fstat(opened.fileno())) != mark or book.knows(digest, mark):
+        return
+    start, aside = book.position(digest), False
+    for position, item in enumerate(tables.read(opened, file.name, plan.layout)):
+        aside = aside or isinstance(item, tables.Aside)
+        if position < start:
+            continue
+        made = _message_of(item, file, opened, digest, plan)
+        if made:
+            if batcher.full(len(made["payload"])):
+                yield Batch(batcher.take(), book.cursor())
+            batcher.add(**made)
+        book.reached(digest, position + 1)
+    if _mark(file.name, os.fstat(opened.fileno())) == mark:  # else what was read is not what was hashed
+        book.finished(digest, mark, aside=aside)
+    else:
+        book.forget(digest)
+
+
+def _message_of(
+    item: tables.Row | tables.Aside, file: _File, opened: IO[bytes], digest: str, plan: Plan
+) -> dict[str, Any] | None:
+    """What makes the message of an item; None for a row that is not this stream's."""
+    origin = f"{file.name}, {item.place}" if item.place else file.name
+    if isinstance(item, tables.Aside):
+        head = os.pread(opened.fileno(), _HEAD, 0)
+        ref = short_hash("file", digest, item.place)
+        return {
+            "ref": f"berkas:{ref}", "version": ref, "payload": head, "payload_type": "application/octet-stream",
+            "origin": origin, "problem": item.reason,
+        }  # fmt: skip
+    if item.problem and not item.cells:
+        raw = item.raw.encode("utf-8", "surrogateescape")
+        ref = sha256(raw).hexdigest()[:32]
+        return {
+            "ref": f"rusak:{ref}", "version": ref, "payload": raw, "payload_type": "text/plain", "origin": origin,
+            "problem": item.problem,
+        }  # fmt: skip
+    row = _folded(item.cells)
+    if not plan.wants(row):
+        return None
+    payload = _payload(item.cells)
+    if item.problem:  # its cells may stand in the wrong columns: no id is to be had from them
+        ref = sha256(payload).hexdigest()[:32]
+        return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": item.problem}
+    ref, version = plan.identity(row)
+    return {
+        "ref": ref, "version": version, "payload": payload, "origin": origin,
+        "occurred_at": plan.time("occurred_at", row), "edited_at": plan.time("edited_at", row),
+    }  # fmt: skip
+
+
+def _payload(cells: dict[str, str]) -> bytes:
+    try:
+        return orjson.dumps(cells)
+    except TypeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
+        return orjson.dumps({clean(column): clean(cell) for column, cell in cells.items()})
+
+
+def _folded(cells: dict[str, str]) -> dict[str, str]:
+    return {tables.fold(column): cell for column, cell in cells.items()}

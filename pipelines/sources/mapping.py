@@ -1,0 +1,328 @@
+"""Options of an export stream in kanal.toml -> a Plan, and by it a row's cells -> who it is and a Draft.
+
+Belongs here: which column means what, as declared. Not here: files (tables) and the text of single
+cells (cells). Pure; the options are described in export.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+
+from pipelines.contracts import Draft, Stream, short_hash
+from pipelines.errors import SettingsError
+from pipelines.sources import cells
+from pipelines.sources.formats import ENCODINGS, FORMATS
+from pipelines.sources.mail_text import clean
+from pipelines.sources.tables import SEPARATORS, Layout, fold
+
+# What a column may fill, and the Draft's field where it is just text.
+_PLAIN = {
+    "author_ref": "author_ref", "author_name": "author_name", "contact_phone": "contact_phone",
+    "contact_email": "contact_email", "sender_level": "sender_level", "conversation_ref": "conversation_ref",
+    "source_url": "source_url", "external_ref": "external_ref", "address": "address_text",
+    "kelurahan": "kelurahan_reported", "kecamatan": "kecamatan_reported", "kota": "kota_reported",
+    "category": "category_reported", "agency": "agency_reported", "status": "status_reported",
+}  # fmt: skip
+_SPECIAL = (
+    "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "private", "attachments",
+)  # fmt: skip
+FIELDS = (*_SPECIAL, *_PLAIN)
+# Who said what, when and where: with no id of its own, a row is these. What clerks add later is not
+# among them, so that a status makes a new version and not a new report.
+_SAID = (
+    "text", "title", "occurred_at", "author_ref", "author_name", "contact_phone", "contact_email", "address",
+    "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
+)  # fmt: skip
+_LEVELS = ("verified", "claimed", "anonymous")
+_JOINS = {"text": "\n", "address": ", ", "id": "|", "attachments": "\n"}
+_OPTIONS = {
+    "inbox", "pattern", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
+    "sheets", "records", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
+    "time_zone", "decimal", "private_values", "empty_values", "unescape_html", "literal_newlines",
+}  # fmt: skip
+_WHOLE = re.compile(r"(\d+)\.0+")
+_NO_ZERO = re.compile(r"8\d{8,11}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Where a field's text comes from. columns are folded; first: the first filled one, else all joined."""
+
+    columns: tuple[str, ...]
+    join: str = " "
+    first: bool = False
+
+    def of(self, row: Mapping[str, str]) -> str:
+        found = [cell for column in self.columns if (cell := row.get(column))]
+        if not found:
+            return ""
+        return found[0] if self.first or len(found) == 1 else self.join.join(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stream's options, checked. fingerprint changes whenever files would be read in another way."""
+
+    layout: Layout
+    picks: Mapping[str, Pick]
+    constants: Mapping[str, str]
+    extra: tuple[tuple[str, str], ...]  # (folded, as declared)
+    only: Mapping[str, frozenset[str]]
+    dates: tuple[str, ...]
+    zone: tzinfo
+    comma: bool | None
+    private_values: tuple[str, ...]
+    empty: frozenset[str]
+    unescape: bool
+    literal_newlines: bool
+    inbox: str | None
+    pattern: str
+    settle_seconds: float
+    batch_rows: int
+    batch_bytes: int
+    fingerprint: str = field(default="", compare=False)
+
+    def wants(self, row: Mapping[str, str]) -> bool:
+        """Whether a row (folded columns) belongs to this stream, by `only`."""
+        return all(fold(row.get(column, "")) in values for column, values in self.only.items())
+
+    def identity(self, row: Mapping[str, str]) -> tuple[str, str]:
+        """(source_ref, version) of a row with folded columns.
+
+        source_ref: the row's own id where it is whole, else a hash of who said what, when and where.
+        version: a hash of all that is mapped, by field, so that neither the order nor the renaming of
+        columns nor columns without meaning make a new version.
+        """
+        values = {name: text for name, pick in self.picks.items() if (text := pick.of(row).strip())}
+        extra = [f"{name}={text}" for folded, name in self.extra if (text := row.get(folded, "").strip())]
+        version = short_hash(*(f"{name}={values[name]}" for name in sorted(values)), *extra)
+        if pick := self.picks.get("id"):
+            parts = [row.get(column, "").strip().casefold() not in self.empty for column in pick.columns]
+            if any(parts) if pick.first else all(parts):
+                return _reference(values["id"]), version
+        return "isi:" + short_hash(*(f"{name}={values[name]}" for name in _SAID if name in values)), version
+
+    def time(self, name: str, row: Mapping[str, str]) -> datetime | None:
+        """occurred_at or edited_at, aware UTC; None where there is none to be read."""
+        cell = self._cell(name, row)
+        return cells.moment(cell, formats=self.dates, zone=self.zone) if cell else None
+
+    def _cell(self, name: str, row: Mapping[str, str]) -> str:
+        """A field's text, else its constant; empty where the cell says that it is."""
+        pick = self.picks.get(name)
+        text = clean(pick.of(row)).strip() if pick else ""
+        return self.constants.get(name, "") if text.casefold() in self.empty else text
+
+    def draft(self, row: Mapping[str, str]) -> Draft:
+        """What a row with folded columns means. Fields that hold something unreadable are named in
+        extra["unread"]: what they hold may be personal, and stays in landing."""
+        unread: list[str] = []
+        plain = {target: self._cell(name, row) or None for name, target in _PLAIN.items()}
+        draft = Draft(
+            text=self._words("text", row),
+            title=self._words("title", row) or None,
+            occurred_at=self._read("occurred_at", row, lambda _: self.time("occurred_at", row), unread),
+            accuracy_m=self._read("accuracy_m", row, lambda c: cells.number(c, comma=self.comma), unread),
+            private=cells.yes(self._cell("private", row), values=self.private_values),
+            attachments=cells.files(self._cell("attachments", row)),
+            **plain,  # type: ignore[arg-type]
+        )
+        draft.address_text = self._words("address", row) or None
+        draft.category_reported = self._words("category", row) or None
+        draft.agency_reported = self._words("agency", row) or None
+        self._contacts(draft)
+        if place := self._point(row, unread):
+            draft.lat, draft.lon = place
+        draft.extra = {name: text for folded, name in self.extra if (text := clean(row.get(folded, "")).strip())}
+        if unread:
+            draft.extra["unread"] = unread
+        return draft
+
+    def _words(self, name: str, row: Mapping[str, str]) -> str:
+        cell = self._cell(name, row)
+        return cells.words(cell, unescape=self.unescape, literal_newlines=self.literal_newlines)
+
+    def _read(self, name: str, row: Mapping[str, str], read: Callable[[str], Any], unread: list[str]) -> Any:
+        cell = self._cell(name, row)
+        found = read(cell) if cell else None
+        if cell and found is None:
+            unread.append(name)
+        return found
+
+    def _point(self, row: Mapping[str, str], unread: list[str]) -> tuple[float, float] | None:
+        pair = self._cell("point", row)
+        both = cells.pair(pair) if pair else (self._cell("lat", row), self._cell("lon", row))
+        found = cells.point(*both, comma=self.comma) if both else None
+        if found is None and (pair or (both and any(both))):
+            unread.append("point")
+        return found
+
+    def _contacts(self, draft: Draft) -> None:
+        if draft.external_ref:
+            draft.external_ref = _reference(draft.external_ref)
+        for name in ("author_ref", "contact_phone"):
+            value = (getattr(draft, name) or "").removeprefix("'").strip()
+            if whole := _WHOLE.fullmatch(value):
+                value = whole[1]
+            # A spreadsheet takes 0812.. for a number and drops the zero.
+            setattr(draft, name, f"0{value}" if name == "contact_phone" and _NO_ZERO.fullmatch(value) else value or None)
+        draft.author_ref = draft.author_ref or draft.contact_email or draft.contact_phone
+        if draft.sender_level not in _LEVELS:
+            draft.sender_level = None
+
+
+def _reference(text: str) -> str:
+    """An id as its owner writes it: no apostrophe of a spreadsheet, no .0 of a number column."""
+    text = clean(text).strip().removeprefix("'").strip()
+    if whole := _WHOLE.fullmatch(text):
+        text = whole[1]
+    return text if len(text) <= 200 else f"id:{short_hash(text)}"
+
+
+def plan_of(stream: Stream) -> Plan:
+    """The Plan of a stream. Raises SettingsError that names the stream and the option at fault."""
+    return _plan(stream.key, orjson.dumps(dict(stream.options), default=str, option=orjson.OPT_SORT_KEYS))
+
+
+@lru_cache(maxsize=256)
+def _plan(key: str, options: bytes) -> Plan:
+    given: dict[str, Any] = orjson.loads(options)
+    check = _Check(key, given)
+    check.known(given, _OPTIONS, "the stream")
+    columns = check.table("columns")
+    check.known(columns, set(FIELDS), "columns")
+    picks = {name: check.pick(name, value) for name, value in columns.items()}
+    if not {"text", "title", "attachments"} & set(picks):
+        raise check.wrong("columns must name at least the column of `text` (or of `title` or `attachments`)")
+    constants = check.table("constants")
+    check.known(constants, set(FIELDS) - {"id", "edited_at"}, "constants")
+    extra = tuple((fold(name), name) for name in check.texts("extra"))
+    only = {column: check.texts_of("only", value) for column, value in check.table("only").items()}
+    optional = check.texts("optional")
+    check.known(dict.fromkeys(optional), set(picks), "optional")
+    declared = [c for name in picks if name not in optional for c in _declared(columns[name])]
+    layout = Layout(
+        required=(*dict.fromkeys(declared), *((column,) for column in only)),
+        mapped=frozenset(c for p in picks.values() for c in p.columns) | {f for f, _ in extra} | {fold(c) for c in only},
+        format=check.choice("format", FORMATS),
+        encoding=check.choice("encoding", ENCODINGS),
+        separator=check.choice("separator", SEPARATORS),
+        header_row=int(check.number("header_row", 0, 0, 10_000)) or None,
+        sheets=tuple(check.texts("sheets")),
+        records=tuple(str(given["records"]).split(".")) if given.get("records") else (),
+        short_rows=check.choice("short_rows", ("aside", "keep")) == "keep",
+        fill_down=frozenset(map(fold, check.texts("fill_down"))),
+    )
+    return Plan(
+        layout=layout,
+        picks=picks,
+        constants={name: _constant(value) for name, value in constants.items()},
+        extra=extra,
+        only={fold(column): frozenset(map(fold, values)) for column, values in only.items()},
+        dates=tuple(check.texts("dates")),
+        zone=check.zone(),
+        comma={",": True, ".": False}.get(check.choice("decimal", (",", ".")) or ""),
+        # "true" is what a constant says
+        private_values=("true", *(map(str.casefold, check.texts("private_values") or (*cells.YES, "rahasia", "privat")))),
+        empty=frozenset(v.casefold() for v in (*cells.NOTHING, *cells.ERRORS, *check.texts("empty_values"))),
+        unescape=check.flag("unescape_html"),
+        literal_newlines=check.flag("literal_newlines"),
+        inbox=check.text("inbox"),
+        pattern=check.text("pattern") or "*",
+        settle_seconds=check.number("settle_seconds", 2, 0, 86_400),
+        batch_rows=int(check.number("batch_rows", 2_000, 1, 10_000)),
+        batch_bytes=int(check.number("batch_bytes", 8_000_000, 1, 64_000_000)),
+        fingerprint=short_hash(options.decode(), bits=60),
+    )
+
+
+def _constant(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _declared(value: Any) -> list[tuple[str, ...]]:
+    """Groups of column names of which one each must be there."""
+    if isinstance(value, dict):
+        return [tuple(value["first"])] if "first" in value else [(c,) for c in value["columns"]]
+    return [(value,)] if isinstance(value, str) else [(c,) for c in value]
+
+
+class _Check:
+    """Options as they must be. Every method raises SettingsError that names the stream and the option."""
+
+    def __init__(self, key: str, options: Mapping[str, Any]) -> None:
+        self._key, self._options = key, options
+
+    def wrong(self, what: str) -> SettingsError:
+        return SettingsError(f"{self._key}: {what}")
+
+    def known(self, given: Mapping[str, Any], known: set[str], where: str) -> None:
+        if unknown := sorted(set(given) - known):
+            raise self.wrong(f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}")
+
+    def table(self, name: str) -> dict[str, Any]:
+        value = self._options.get(name, {})
+        if not isinstance(value, dict):
+            raise self.wrong(f"{name} must be a table [stream.{name}], not {value!r}")
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self._options.get(name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise self.wrong(f"{name} must be a text, not {value!r}")
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        return self.texts_of(name, self._options.get(name, []))
+
+    def texts_of(self, name: str, value: Any) -> list[str]:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+            raise self.wrong(f"{name} must be a text or a list of texts, not {value!r}")
+        return values
+
+    def choice(self, name: str, known: Sequence[str]) -> str | None:
+        value = self._options.get(name)
+        if value is not None and value not in known:
+            raise self.wrong(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self._options.get(name, True)
+        if not isinstance(value, bool):
+            raise self.wrong(f"{name} must be true or false, not {value!r}")
+        return value
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        value = self._options.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise self.wrong(f"{name} must be a number from {low} to {high}, not {value!r}")
+        return value
+
+    def zone(self) -> tzinfo:
+        name = self.text("time_zone") or "Asia/Jakarta"
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise self.wrong(f"time_zone {name!r} is no time zone, such as Asia/Jakarta or UTC") from None
+
+    def pick(self, name: str, value: Any) -> Pick:
+        join = _JOINS.get(name, " ")
+        if isinstance(value, dict):
+            self.known(value, {"columns", "join", "first"}, f"columns.{name}")
+            if ("first" in value) == ("columns" in value) or not isinstance(value.get("join", ""), str):
+                raise self.wrong(f"columns.{name} must be {{first = [..]}} or {{columns = [..], join = \"..\"}}")
+            names = self.texts_of(f"columns.{name}", value.get("first", value.get("columns")))
+            return Pick(tuple(map(fold, names)), value.get("join", join), "first" in value)
+        names = self.texts_of(f"columns.{name}", value)
+        if not names:
+            raise self.wrong(f"columns.{name} names no column")
+        return Pick(tuple(map(fold, names)), join)

@@ -21,7 +21,7 @@ _HEADER = "No Laporan;Tanggal;Isi Laporan;Kategori;Kelurahan;Lat;Lon;Foto\r\n"
 _TEXTS = (
     "Selamat pagi, jalan di depan pasar berlubang dalam dan sudah dua kali pengendara motor jatuh. Mohon ditambal.",
     '"Lampu jalan mati; gelap sejak Senin.\nWarga RT 03 RW 05 takut lewat, mohon ""segera"" diperbaiki."',
-    "Sampah menumpuk di TPS, tidak diangkut empat hari, baunya sampai ke rumah warga. Terima kasih &amp; salam.",
+    '"Sampah menumpuk di TPS, tidak diangkut empat hari, baunya sampai ke rumah warga. Terima kasih &amp; salam."',
 )
 
 
@@ -33,8 +33,8 @@ def write(path: Path, megabytes: int) -> int:
         while size < megabytes * 1_000_000:
             size += file.write(
                 "".join(
-                    f"JK{rows + n:010d};{1 + n % 28:02d}/05/2026 {n % 24:02d}:{n % 60:02d};{_TEXTS[n % 3]} Laporan"
-                    f" {rows + n};Jalan;Kelurahan {n % 267};-6,{200_000 + n};106,{800_000 + n};foto-{rows + n}.jpg\r\n"
+                    f"JK{rows + n:010d};{1 + n % 28:02d}/05/2026 {n % 24:02d}:{n % 60:02d};{_TEXTS[n % 3]};Jalan;"
+                    f"Kelurahan {n % 267};-6,{200_000 + n};106,{800_000 + n};foto-{rows + n}.jpg\r\n"
                     for n in range(1000)
                 )
             )

@@ -106,6 +106,7 @@ _FILES = (
     "gazetteer/kota.csv",
     "gazetteer/landmarks.csv",
     "gazetteer/outside.csv",
+    "gazetteer/everyday.csv",
 )
 
 
@@ -273,8 +274,11 @@ def boundaries_file(settings: Settings) -> Path:
     return settings.data_dir / "gazetteer" / "boundaries.geojson"
 
 
+_TABLES = ("kelurahan", "kecamatan", "kota", "landmarks", "outside", "everyday")
+
+
 def _gazetteer(folder: Path, boundaries: Path) -> Gazetteer:
-    tables = {name: _csv(folder / f"{name}.csv") for name in ("kelurahan", "kecamatan", "kota", "landmarks", "outside")}
+    tables = {name: _csv(folder / f"{name}.csv") for name in _TABLES}
     for name in ("kelurahan", "kecamatan", "kota"):
         tables[name] = tables[name].astype({"lat": float, "lon": float})
     polygons = None
@@ -288,6 +292,7 @@ def _gazetteer(folder: Path, boundaries: Path) -> Gazetteer:
         tables["landmarks"],
         tables["outside"]["name"].tolist(),
         polygons,
+        tables["everyday"]["name"].tolist(),
     )
 
 

@@ -47,6 +47,9 @@ _CHUNK = 2_000  # messages a task: enough for the vectorised steps, small enough
 _FEEDBACK = "feedback"
 
 
+_PLACED = REPORTS.append(pa.field("place", pa.int64()))
+
+
 class Refined(NamedTuple):
     """reports: contracts.REPORTS rows (arrival and version_no still 0) with `place` (row of the
     input); vault: contracts.VAULT; aside: (place, outcome, stage, reason); events: (place, event)."""
@@ -157,9 +160,12 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
             aside.append((row["place"], "filtered", "decode", str(error)))
         else:
             kept.append(row)
+    if not drafts:
+        return Refined(_PLACED.empty_table(), VAULT.empty_table(), aside, events)
     frame, vault = _judge(_draft_frame(drafts, kept), judge)
     places = pa.array([row["place"] for row in kept], type=pa.int64())
-    return Refined(to_table(frame, REPORTS).append_column("place", places), to_table(vault, VAULT), aside, events)
+    reports = pa.table([*to_table(frame, REPORTS).columns, places], schema=_PLACED)
+    return Refined(reports, to_table(vault, VAULT), aside, events)
 
 
 def _message(row: Mapping[str, Any]) -> Message:

@@ -22,26 +22,31 @@ from pipelines.sinks.mart_rows import UNKNOWN, UNKNOWN_NAME
 
 _DAYS, _MONTHS, _HEAT_MONTHS, _HEAT_NARROW = 90, 24, 8, 4
 _LIMIT, _PLACES = 10, 15
+_LATE_START = timedelta(days=2)  # a first month that began so late is still a month
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """The month the page speaks of: the latest complete one, else the running one.
 
-    comparable: the month before lies wholly in the data. last: newest day to draw.
+    comparable: the month before lies wholly in the data. first, last: oldest and newest day of it;
+    full: newest day that is over.
     """
 
     month: date
     before: date
     complete: bool
     comparable: bool
+    first: date
     last: date
+    full: date
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """alt: what it shows, for those who do not see it. wide, narrow: data addresses."""
+    """caption: what it shows; alt: what is to be seen, for those who do not see it. wide, narrow: data addresses."""
 
+    caption: str
     alt: str
     wide: str
     narrow: str
@@ -84,10 +89,11 @@ def span_of(con: duckdb.DuckDBPyConnection) -> Span:
         " (SELECT built_at FROM about) AS built_at FROM top_channels WHERE period = 'month' AND reports > 0",
     )[0]
     before = (row["month"] - timedelta(days=1)).replace(day=1)
-    # A first month that began a day or two late is still a month.
-    comparable = row["complete"] and row["first"] <= before + timedelta(days=2)
-    last = min(row["newest"], max(row["built_at"].astimezone(WIB).date(), row["first"]))
-    return Span(row["month"], before, row["complete"], comparable, last)
+    comparable = row["complete"] and row["first"] <= before + _LATE_START
+    today = row["built_at"].astimezone(WIB).date()
+    last = min(row["newest"], max(today, row["first"]))  # a clock that was wrong somewhere does not stretch the page
+    full = max(min(last, today - timedelta(days=1)), row["first"])
+    return Span(row["month"], before, row["complete"], comparable, row["first"], last, full)
 
 
 def sections(con: duckdb.DuckDBPyConnection, span: Span) -> list[Section]:
@@ -113,12 +119,12 @@ def sections_without_reports(con: duckdb.DuckDBPyConnection) -> list[Section]:
 
 
 def _volume(con: duckdb.DuckDBPyConnection, span: Span) -> Section:
-    begin = span.last - timedelta(days=_DAYS - 1)
+    begin = span.full - timedelta(days=_DAYS - 1)
     counts = {
         row["said_day"]: row["n"]
         for row in ask(
             con, "SELECT said_day, count(*) AS n FROM reports WHERE said_day BETWEEN $begin AND $last GROUP BY 1",
-            begin=begin - timedelta(days=6), last=span.last,
+            begin=begin - timedelta(days=6), last=span.full,
         )
     }  # fmt: skip
     days = [begin + timedelta(days=i) for i in range(_DAYS)]
@@ -135,22 +141,22 @@ def _volume(con: duckdb.DuckDBPyConnection, span: Span) -> Section:
     )[::-1]  # fmt: skip
     monthly = pd.DataFrame({
         "month": [say.short_month(r["month"]) for r in rows], "reports": [r["reports"] for r in rows],
-        "complete": [r["month"] < span.last.replace(day=1) or r["month"] == span.month and span.complete for r in rows],
+        "complete": [span.first <= r["month"] + _LATE_START and r["month"] <= span.month and span.complete for r in rows],
     })  # fmt: skip
     busiest = max(days, key=lambda d: counts.get(d, 0))
     return Section(
         "volume",
         "Volume laporan",
         f"Rata-rata {say.number(means[-1], 1)} laporan per hari dalam 7 hari terakhir; hari tersibuk dalam {_DAYS} hari:"
-        f" {say.day(busiest)} ({say.number(counts.get(busiest, 0))} laporan).",
+        f" {say.day(busiest)} ({say.number(counts.get(busiest, 0))} laporan). Bulan yang belum utuh digambar pucat.",
         [
             _picture(
-                f"Diagram batang laporan per hari dari {say.day(begin)} sampai {say.day(span.last)},"
+                f"Diagram batang laporan per hari dari {say.day(begin)} sampai {say.day(span.full)},"
                 f" dengan garis rata-rata 7 hari; nilai terakhir rata-rata {say.number(means[-1], 1)}.",
                 lambda width: charts.daily(frame.tail(_DAYS if width == charts.WIDE else _DAYS // 2), width),
             ),
             _picture(
-                "Diagram batang laporan per bulan. Angkanya ada di tabel di bawah.",
+                "Diagram batang laporan per bulan; bulan yang belum utuh lebih pucat. Angkanya ada di tabel di bawah.",
                 lambda width: charts.months(monthly.tail(_MONTHS if width == charts.WIDE else 12), width),
             ),
         ],
@@ -249,7 +255,7 @@ def _areas(con: duckdb.DuckDBPyConnection, span: Span) -> Section:
         [
             Table(
                 f"{_PLACES} kelurahan dengan laporan terbanyak",
-                ["Kelurahan", "-Kecamatan", "Kota", "Laporan#", "Terbuka#", "Lewat batas#", "-Terbanyak 30 hari terakhir"],
+                ["Kelurahan", "-Kecamatan", "Kota", "Laporan#", "-Terbuka#", "Lewat batas#", "-Kategori teratas 30 hari"],
                 [[r["kelurahan"], r["kecamatan"] or say.NOTHING, r["kota"], say.number(r["reports"]), say.number(r["open"]),
                   say.number(r["overdue"]), r["top_category_name"] or say.NOTHING] for r in places],
             )
@@ -411,7 +417,7 @@ def _top_table(title: str, others: str, rows: Sequence[dict[str, Any]], span: Sp
     shown.append(_top_row("", "Jumlah", rows, span))
     return Table(
         f"{title} menurut laporan, {_month(span)}",
-        ["-Urutan#", title, "Laporan#", "-Tiket#", "-Bagian#", f"-{say.short_month(span.before)}#", "Perubahan#"],
+        ["-No.", title, "Laporan#", "-Tiket#", "-Bagian#", f"-{say.short_month(span.before)}#", "Perubahan#"],
         shown,
         total=True,
     )

@@ -125,16 +125,18 @@ def _enter(window: _Window, name: str) -> bool:
 def lines(text: TextIO) -> Iterator[Item]:
     """The object of each line that is not blank."""
     while line := text.readline(MAX_OBJECT):
-        long = len(line) == MAX_OBJECT
-        while long and line[-1] != "\n" and (more := text.readline(MAX_OBJECT)):
-            line = line[:1_000_000] + more[-1]
+        if len(line) == MAX_OBJECT:
+            yield Item(None, line)
+            while line and line[-1] != "\n":
+                line = text.readline(MAX_OBJECT)
+            continue
         if not line.strip(" \t\r\n\ufeff"):
             continue
         try:
-            value = None if long else _DECODER.decode(line.strip("\ufeff"))
+            value = _DECODER.decode(line.strip("\ufeff"))
         except (ValueError, RecursionError):
             value = None
-        yield Item(value, "") if isinstance(value, dict) else Item(None, line)
+        yield Item(value) if isinstance(value, dict) else Item(None, line)
 
 
 def flat(value: dict[str, Any]) -> dict[str, str]:

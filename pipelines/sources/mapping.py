@@ -61,6 +61,8 @@ class Pick:
     first: bool = False
 
     def of(self, row: Mapping[str, str]) -> str:
+        if len(self.columns) == 1:
+            return row.get(self.columns[0], "")
         found = [cell for column in self.columns if (cell := row.get(column))]
         if not found:
             return ""

@@ -260,7 +260,7 @@ def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Ite
 
 
 def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX", "~$")) for part in PurePosixPath(path).parts)
+    return any(part.startswith((".", "__MACOSX", "~$")) and part != ".." for part in PurePosixPath(path).parts)
 
 
 # --- header and rows ------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def _lacks(name: str, place: str, missing: list[str]) -> Aside:
 
 def _aside(name: str, place: str, words: str) -> Aside:
     shown = _shown(PurePosixPath(name).name)
-    return Aside(place, f"Berkas {_within(shown, place)}{',' if place else ''} {words}")
+    return Aside(place, f"Berkas {shown}, {place}, {words}" if place else f"Berkas {shown} {words}")
 
 
 def _within(place: str, part: str) -> str:

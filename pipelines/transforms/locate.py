@@ -1,321 +1,409 @@
 """Masked reports -> where: codes, street, RT/RW, landmark, point, with method and confidence.
 
-Reads the citizen's own spelling: slang lexicons would turn gg. into "enggak" and kel. into
-"keluarga". Evidence of every kind (coordinates, fields of the source, names in address and text,
-postcode) is weighed together per kelurahan; names that contradict each other give an ambiguous
-place with its candidates, never a confident guess. "Outside the area" is a result.
+Evidence of every kind (coordinates, fields of the source, names in address and text, postcode) is
+weighed together per kelurahan. A name counts less where it may be a street's, a route's or a daily
+word; names that contradict each other give an ambiguous place with its candidates, never a confident
+guess. "Outside the area" is a result. Belongs here: weighing. Not here: reading an address (address),
+what names mean (gazetteer).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
-from pipelines.transforms.gazetteer import START, Gazetteer, Point, join
+from pipelines.transforms import address
+from pipelines.transforms.gazetteer import START, Gazetteer, Name, Point, join
 
-_RT = re.compile(r"\brt[\s.:]*0*(\d{1,3})\b", re.I)
-_RW = re.compile(r"(?:\b|(?<=\d))rw[\s.:]*0*(\d{1,3})\b", re.I)
-_RT_RW = re.compile(r"\brt\s*[./]?\s*(?:rw)?[\s.:]*0*(\d{1,3})\s*[/-]\s*(?:rw[\s.]*)?0*(\d{1,3})\b", re.I)
-_POSTCODE = re.compile(r"(?<![\d.,])1[0-4]\d{3}(?![\d.,])")
-# "jalan" alone is also the thing that is broken, so it needs a capital or a digit after it.
-_STREET = re.compile(
-    r"\b(?:(?:jl|jln|gg|gang)\b\.?\s*(?P<any>[\w'./-]+(?:\s+[\w'/-]+){0,4})"
-    r"|[Jj](?:alan|ALAN)\s+(?P<cased>[A-Z0-9][\w'./-]*(?:\s+[A-Z0-9][\w'/-]*){0,4}))",
-    re.I,
-)
-_CASED_START = re.compile(r"[A-Z0-9]")
-_STREET_STOP = frozenset(
+_READ = 4_000  # characters of a text that are read: addresses stand at the beginning
+_TOKEN = re.compile(r"[a-z0-9]+")
+_KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "klurahan", "desa"))
+_KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn", "kcamatan"))
+# Before a name: it is a street's, a river's or a station's, which may lie elsewhere ...
+_ROAD = frozenset(
     """
-    rt rw no nomor kel kelurahan kec kecamatan dekat dkt depan dpn seberang samping belakang sebelah di yang yg ada
-    banyak sudah sdh rusak berlubang macet banjir gelap mati dan ini itu menuju arah ke dari mohon tolong tlg mhn
-    jakarta kota pas sampai sampe karena krn setiap tiap malam pagi tidak gak belum blm parah sangat
+    jl jln jalan gg gang raya tol flyover fo underpass stasiun halte pasar terminal jembatan simpang perempatan
+    pertigaan bundaran sungai kali waduk danau situ exit gerbang gt
     """.split()
 )
-_LANDMARK = re.compile(
-    r"\b(?:depan|dpn|dekat|dkt|deket|seberang|sebrang|samping|sebelah|belakang|patokan(?:nya)?)\s*:?\s+"
-    r"((?:[A-Z0-9][\w'&.-]*\s*){1,5})"
-)
-_TOKEN = re.compile(r"[A-Za-z0-9']+")
-_KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "desa"))
-_KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn"))
-_ROAD = frozenset(
-    ("jl", "jln", "jalan", "gg", "gang", "raya", "tol", "flyover", "underpass", "stasiun", "halte", "pasar", "terminal")
-)
-_GENERIC = frozenset(("kota", "menteng", "duri", "grogol"))  # names that mean more than one level in daily use
-
-
-@dataclass(slots=True)
-class _Evidence:
-    """What speaks for each kelurahan row, and what names only a kecamatan or kota."""
-
-    rows: dict[int, float] = field(default_factory=dict)
-    kecamatan: dict[str, float] = field(default_factory=dict)
-    kota: dict[str, float] = field(default_factory=dict)
-    outside: float = 0.0
-    landmark: str | None = None
-    words: list[str] = field(default_factory=list)
-
-    def add(self, table: dict, key: object, weight: float) -> None:
-        table[key] = max(table.get(key, 0.0), weight)
-
-
-def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
-    """Add the place columns of contracts.REPORTS.
-
-    reports: text, title, address_text (masked), kelurahan_reported, kecamatan_reported,
-    kota_reported, lat, lon. Reported coordinates win over names where they agree or stand alone;
-    lat/lon stay as reported, or become a known landmark's point; a
-    kelurahan's centroid is never passed off as the place.
-    """
-    points = gazetteer.locate_points(
-        reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
-    )
-    columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    places = [
-        _place(point, *values, gazetteer=gazetteer)
-        for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
-    ]
-    found = pd.DataFrame(places, index=reports.index)
-    given = reports["lat"].notna()
-    return reports.assign(**{c: found[c] for c in found if c not in ("lat", "lon", "address_text")}).assign(
-        lat=reports["lat"].where(given, found["lat"]),
-        lon=reports["lon"].where(given, found["lon"]),
-        address_text=reports["address_text"].where(reports["address_text"].notna(), found["address_text"]),
-    )
-
-
-def _place(
-    point: Point | None,
-    text: str,
-    title: str | None,
-    address: str | None,
-    kelurahan: str | None,
-    kecamatan: str | None,
-    kota: str | None,
-    *,
-    gazetteer: Gazetteer,
-) -> dict[str, object]:
-    spoken = "\n".join(part for part in (address, title, text) if isinstance(part, str) and part)
-    evidence = _Evidence()
-    _read_fields(evidence, kelurahan, kecamatan, kota, gazetteer)
-    _read_names(evidence, spoken, gazetteer)
-    _read_postcode(evidence, spoken, gazetteer)
-    place = _weigh(evidence, point, gazetteer)
-    place |= _address(spoken)
-    if evidence.landmark:
-        lat, lon, _ = gazetteer.landmark_at[evidence.landmark]
-        place["landmark"] = evidence.landmark
-        place["lat"], place["lon"] = lat, lon
-    place["place_evidence"] = ", ".join(dict.fromkeys(evidence.words)) or None
-    return place
-
-
-def _read_fields(evidence: _Evidence, kelurahan: object, kecamatan: object, kota: object, gazetteer: Gazetteer) -> None:
-    """Fields the source filled in: strong, but a name the gazetteer lacks speaks for outside."""
-    known = asked = 0
-    for level, value, weight in (("kota", kota, 0.8), ("kecamatan", kecamatan, 0.8), ("kelurahan", kelurahan, 0.85)):
-        if not isinstance(value, str) or not (name := join(_PREFIX.sub("", value.strip()))):
-            continue
-        asked += 1
-        meanings = [m for m in gazetteer.names.get(name, ()) if m.level == level]
-        known += bool(meanings)
-        for meaning in meanings:
-            _speak(evidence, level, meaning.code, weight, gazetteer)
-            evidence.words.append(f"{level}={value.strip()}")
-    if asked and not known:
-        evidence.outside = 0.8
-
-
+# ... or where somebody goes to or comes from.
+_TOWARDS = frozenset(("arah", "menuju", "ke", "dari", "jurusan", "tujuan", "trayek", "rute", "via"))
+_FIELD, _ASKED, _NAMED, _SHARED, _MISSPELT, _POSTCODE, _LANDMARK, _PASSING = 0.9, 0.85, 0.6, 0.45, 0.75, 0.55, 0.55, 0.35
+_ENOUGH = 0.5  # less names no kelurahan
 _PREFIX = re.compile(
     r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+",
     re.I,
 )
 
 
-def _speak(evidence: _Evidence, level: str, code: str, weight: float, gazetteer: Gazetteer) -> None:
-    if level == "kelurahan":
-        evidence.add(evidence.rows, gazetteer.row_of[code], weight)
-    elif level == "kecamatan":
-        evidence.add(evidence.kecamatan, code, weight)
-    elif level == "kota":
-        evidence.add(evidence.kota, code, weight)
+class Place(NamedTuple):
+    """The place columns of contracts.REPORTS, without what the address says."""
+
+    kelurahan_code: str | None
+    kecamatan_code: str | None
+    kota_code: str | None
+    place_method: str
+    place_confidence: float
+    place_candidates: list[str] | None = None
 
 
-def _read_names(evidence: _Evidence, spoken: str, gazetteer: Gazetteer) -> None:
-    """Longest names first, left to right; the word before tells kelurahan, kecamatan or a street."""
-    tokens = [t.lower() for t in _TOKEN.findall(spoken[:4000])]
-    names, i = gazetteer.names, 0
-    while i < len(tokens):
-        start = tokens[i] if len(tokens[i]) >= START else "".join(tokens[i : i + START])
-        if start[:START] not in gazetteer.starts:
-            i += 1
+class _Heard:
+    """What was said of a place: per kelurahan row (weight, method) and the words for it; what names only a
+    kecamatan or kota, with its words; how strongly somewhere outside."""
+
+    __slots__ = ("everyday", "kecamatan", "kota", "landmark", "outside", "row_words", "rows", "shared", "words")
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[float, str]] = {}
+        self.row_words: dict[int, set[str]] = {}
+        self.kecamatan: dict[str, dict[str, float]] = {}
+        self.kota: dict[str, float] = {}
+        self.shared: set[int] = set()
+        self.everyday: list[tuple[Name, str]] = []
+        self.outside = 0.0
+        self.landmark: str | None = None
+        self.words: dict[str, None] = {}
+
+    def row(self, row: int, weight: float, method: str, words: str) -> None:
+        if weight > self.rows.get(row, (0.0, ""))[0]:
+            self.rows[row] = weight, method
+        self.row_words.setdefault(row, set()).add(words)
+
+    def area(self, code: str, weight: float, words: str) -> None:
+        said = self.kecamatan.setdefault(code, {})
+        said[words] = max(said.get(words, 0.0), weight)
+
+    def town(self, code: str, weight: float) -> None:
+        self.kota[code] = max(self.kota.get(code, 0.0), weight)
+
+
+def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
+    """Add the place columns of contracts.REPORTS.
+
+    reports: text, title, address_text (masked), kelurahan_reported, kecamatan_reported,
+    kota_reported, lat, lon. lat/lon stay as reported, or become a known landmark's point where that
+    landmark lies in the kelurahan found; a kelurahan's centroid is never passed off as the place.
+    """
+    points = gazetteer.locate_points(
+        reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
+    )
+    columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
+    found = [
+        _place(point, *values, gazetteer=gazetteer)
+        for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
+    ]
+    table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else {c: () for c in _COLUMNS}
+    series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
+    given, written = reports["lat"].notna(), reports["address_text"]
+    added: dict[str, pd.Series] = {c: series[c] for c in _COLUMNS if c not in ("lat", "lon", "address_text")}
+    added["place_confidence"] = series["place_confidence"].astype(float)
+    added["lat"] = reports["lat"].where(given, series["lat"].astype(float))
+    added["lon"] = reports["lon"].where(given, series["lon"].astype(float))
+    added["address_text"] = written.where(written.notna(), series["address_text"])
+    return reports.assign(**added)
+
+
+_COLUMNS = (
+    *Place._fields, "place_evidence", "street", "rt", "rw", "landmark", "postcode", "lat", "lon", "address_text",
+)  # fmt: skip
+
+
+def _place(
+    point: Point | None, text: str | None, title: str | None, written: str | None, kelurahan: str | None,
+    kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
+) -> tuple[object, ...]:  # fmt: skip
+    """One row of _COLUMNS."""
+    spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
+    folded = _fold(spoken)
+    tokens = _TOKEN.findall(folded)
+    heard = _Heard()
+    if kelurahan or kecamatan or kota:
+        _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
+    _read_names(heard, tokens, gazetteer)
+    postcode = _read_postcode(heard, spoken, gazetteer)
+    place = _weigh(heard, point, gazetteer)
+    rt, rw = address.rt_rw(spoken) if "rt" in folded or "rw" in folded or "r." in folded else (None, None)
+    street = (
+        address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None
+    )
+    landmark = address.landmark(spoken) if not address.NEAR_WORDS.isdisjoint(tokens) else None
+    lat = lon = None
+    if heard.landmark:
+        at_lat, at_lon, code = gazetteer.landmark_at[heard.landmark]
+        if code is None or code == place.kelurahan_code:
+            landmark, lat, lon = heard.landmark, at_lat, at_lon
+    parts = [street, f"RT {rt:03d}" if rt else None, f"RW {rw:03d}" if rw else None]
+    described = " ".join(p for p in parts if p) or None
+    return (*place, ", ".join(heard.words) or None, street, rt, rw, landmark, postcode, lat, lon, described)
+
+
+_STREETS = frozenset(("jl", "jln", "jalan", "gg", "gang"))
+
+
+def _fold(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("?", " ")
+    return text.lower()
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _read_fields(
+    heard: _Heard, kelurahan: str | None, kecamatan: str | None, kota: str | None, gazetteer: Gazetteer
+) -> None:
+    """Fields the source filled in are the strongest words; a kecamatan that the gazetteer lacks, or a kota
+    that it knows as outside, speaks for outside and against a kelurahan that only sounds alike."""
+    asked = {"kota": kota, "kecamatan": kecamatan, "kelurahan": kelurahan}
+    names = {level: join(_PREFIX.sub("", value.strip())) for level, value in asked.items() if value}
+    meant = {level: _meanings(name, level, gazetteer) for level, name in names.items() if name}
+    unknown = [level for level, meanings in meant.items() if not meanings]
+    abroad = "kecamatan" in unknown or (
+        "kota" in unknown and any(m.level == "outside" for m in gazetteer.names.get(names["kota"], ()))
+    )
+    if abroad or (unknown and len(unknown) == len(meant) and unknown != ["kota"]):
+        heard.outside = 0.8
+    for level, meanings in meant.items():
+        for meaning in meanings:
+            said = f"{level}={(asked[level] or '').strip()}"
+            if level == "kelurahan":
+                row = gazetteer.row_of[meaning.code]
+                wrong = bool(meant.get("kecamatan")) and gazetteer.kecamatan_of[row] != meant["kecamatan"][0].code
+                heard.row(row, _PASSING if abroad else 0.55 if wrong else _FIELD, "reported", said)
+            elif level == "kecamatan":
+                heard.area(meaning.code, _FIELD, said)
+            else:
+                heard.town(meaning.code, _FIELD)
+            heard.words[said] = None
+
+
+def _meanings(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
+    """What a name means at a level, one slip of the pen forgiven."""
+    found = [m for m in gazetteer.names.get(name, ()) if m.level == level]
+    if not found and level != "kota" and (right := gazetteer.misspelt(name, level)):
+        found = [m for m in gazetteer.names[right] if m.level == level]
+    return found
+
+
+def _read_names(heard: _Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+    """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
+    names, starts, after = gazetteer.names, gazetteer.starts, -1
+    for i in [i for i, token in enumerate(tokens) if token[:START] in starts]:
+        if i < after:
             continue
         for n in (4, 3, 2, 1):
             name = "".join(tokens[i : i + n])
-            if i + n > len(tokens) or len(name) < START or name not in names or (n == 1 and name in _GENERIC):
+            if name not in names or len(name) < START or i + n > len(tokens):
                 continue
-            before = tokens[i - 1] if i else ""
-            _read_name(evidence, names[name], before, " ".join(tokens[i : i + n]), gazetteer)
-            i += n - 1
+            before, behind = tokens[i - 1] if i else "", tokens[i + n] if i + n < len(tokens) else ""
+            _read_name(heard, names[name], name, before, behind, " ".join(tokens[i : i + n]), gazetteer)
+            after = i + n
             break
-        i += 1
+    for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
+        if not marks.isdisjoint(tokens):
+            _read_misspelt(heard, tokens, level, marks, gazetteer)
+    for meaning, words in heard.everyday:  # counts only where another word says the same
+        if meaning.level == "kelurahan":
+            row = gazetteer.row_of[meaning.code]
+            if heard.kecamatan.get(gazetteer.kecamatan_of[row], {}).keys() - {words}:
+                heard.row(row, _ENOUGH, "named", words)
+                heard.words[words] = None
+        elif gazetteer.kota_of_kecamatan[meaning.code] in heard.kota:
+            heard.area(meaning.code, _ENOUGH, words)
+            heard.words[words] = None
 
 
-def _read_name(evidence: _Evidence, meanings: tuple, before: str, words: str, gazetteer: Gazetteer) -> None:
+def _read_name(
+    heard: _Heard, meanings: Sequence[Name], name: str, before: str, behind: str, words: str, gazetteer: Gazetteer
+) -> None:
     levels = {m.level for m in meanings}
-    for meaning in meanings:
-        weight = {"kelurahan": 0.6, "kecamatan": 0.6, "kota": 0.75, "landmark": 0.6, "outside": 0.6}[meaning.level]
-        if before in _KELURAHAN:
-            weight = 0.85 if meaning.level == "kelurahan" else 0.2
-        elif before in _KECAMATAN:
-            weight = 0.85 if meaning.level == "kecamatan" else 0.2
-        elif before in _ROAD and meaning.level in ("kelurahan", "kecamatan"):
-            weight = 0.35  # a street named after a place often leads to it, not through it
-        elif meaning.level == "kelurahan" and "kecamatan" in levels:
-            weight = 0.45  # 24 kelurahan share their kecamatan's name
-        if meaning.level == "landmark":
-            evidence.landmark = evidence.landmark or meaning.code
-            if code := gazetteer.landmark_at[meaning.code][2]:
-                evidence.add(evidence.rows, gazetteer.row_of[code], 0.55)
-        elif meaning.level == "outside":
-            evidence.outside = max(evidence.outside, weight)
+    asked = "kelurahan" if before in _KELURAHAN else "kecamatan" if before in _KECAMATAN else ""
+    if asked not in levels:
+        asked = ""
+    passing = before in _ROAD or before in _TOWARDS or address.ends_street(behind)
+    heard_it = False
+    for level, code in meanings:
+        if asked and level != asked:
+            continue
+        if not asked and name in gazetteer.weak and level in ("kelurahan", "kecamatan"):
+            if not passing:
+                heard.everyday.append((Name(level, code), words))
+            continue
+        heard_it = True
+        weight = _ASKED if asked else _PASSING if passing else _NAMED
+        if level == "kelurahan":
+            row = gazetteer.row_of[code]
+            if not asked and "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
+                weight = min(weight, _SHARED)
+                heard.shared.add(row)
+            heard.row(row, weight, "named", words)
+        elif level == "kecamatan":
+            heard.area(code, weight, words)
+        elif level == "kota":
+            heard.town(code, 0.75)
+        elif level == "outside":
+            heard.outside = max(heard.outside, 0.8 if name.startswith(("kota", "kabupaten")) else weight + 0.05)
         else:
-            _speak(evidence, meaning.level, meaning.code, weight, gazetteer)
-        evidence.words.append(words)
+            near = before not in _TOWARDS
+            heard.landmark = heard.landmark or (code if near else None)
+            if row_code := gazetteer.landmark_at[code][2]:
+                heard.row(gazetteer.row_of[row_code], _LANDMARK if near else _PASSING, "landmark", words)
+    if heard_it:
+        heard.words[words] = None
 
 
-def _read_postcode(evidence: _Evidence, spoken: str, gazetteer: Gazetteer) -> None:
-    for match in _POSTCODE.finditer(spoken[:4000]):
-        rows = gazetteer.postcodes.get(match.group(), [])
-        for row in rows:
-            evidence.add(evidence.rows, row, 0.6 if len(rows) == 1 else 0.4)
-        if rows:
-            evidence.words.append(match.group())
+def _read_misspelt(
+    heard: _Heard, tokens: Sequence[str], level: str, marks: frozenset[str], gazetteer: Gazetteer
+) -> None:
+    """A name that stands after "kel." or "kec." and is one slip away from a known one."""
+    for i in [i + 1 for i, token in enumerate(tokens[:-1]) if token in marks]:
+        tried = [("".join(tokens[i : i + n]), " ".join(tokens[i : i + n])) for n in (3, 2, 1) if i + n <= len(tokens)]
+        if any(m.level == level for name, _ in tried for m in gazetteer.names.get(name, ())):
+            continue
+        for name, words in tried:
+            if right := gazetteer.misspelt(name, level):
+                code = next(m.code for m in gazetteer.names[right] if m.level == level)
+                if level == "kelurahan":
+                    heard.row(gazetteer.row_of[code], _MISSPELT, "named", words)
+                else:
+                    heard.area(code, _MISSPELT, words)
+                heard.words[words] = None
+                break
 
 
-def _weigh(evidence: _Evidence, point: Point | None, gazetteer: Gazetteer) -> dict[str, object]:
-    """One decision from all evidence; see the module's docstring for the order of trust."""
-    scores = {}
-    for row, weight in evidence.rows.items():
-        kecamatan, kota = gazetteer.kecamatan_of[row], gazetteer.kota_of[row]
-        agree = evidence.kecamatan.get(kecamatan, 0.0)
-        if evidence.kecamatan and not agree:
-            weight -= 0.25
-        if evidence.kota:
-            weight += 0.1 if kota in evidence.kota else -0.3
-        scores[row] = min(0.95, weight + (0.15 if agree else 0.0))
-    if point is not None and point.method != "outside":
-        named = scores.get(point.row, 0.0)
-        if point.method == "polygon" or named or not scores:
-            confidence = min(0.99, max(point.confidence, named) + (0.05 if named else 0.0))
-            return _result(gazetteer, point.row, point.method, confidence, scores if scores and not named else None)
-        best = max(scores, key=lambda r: (scores[r], -r))
-        if gazetteer.kecamatan_of[best] == gazetteer.kecamatan_of[point.row] and scores[best] >= 0.6:
-            return _result(gazetteer, best, "named", min(0.9, scores[best] + 0.1))
-        if scores[best] >= 0.85 and point.confidence < 0.75:
-            return _result(gazetteer, best, "named", 0.7)
-        return _result(gazetteer, point.row, point.method, point.confidence * 0.8, scores)
-    if point is not None:
-        return _nowhere("outside", point.confidence)
+def _read_postcode(heard: _Heard, spoken: str, gazetteer: Gazetteer) -> str | None:
+    """The first postcode of the gazetteer that is named."""
+    for match in address.POSTCODE.finditer(spoken):
+        if rows := gazetteer.postcodes.get(match.group()):
+            for row in rows:
+                heard.row(row, _POSTCODE if len(rows) == 1 else _PASSING, "postcode", match.group())
+            heard.words[match.group()] = None
+            return match.group()
+    return None
+
+
+def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> bool:
+    for n in (3, 2, 1):
+        name = join("".join(words[i : i + n]))
+        if i + n <= len(words) and len(name) >= START and name not in gazetteer.weak:
+            known = any(m.level in ("kelurahan", "kecamatan") for m in gazetteer.names.get(name, ()))
+            if known and not (i + n < len(words) and address.ends_street(words[i + n])):
+                return True
+    return False
+
+
+# --- weighing ---------------------------------------------------------------------------------
+
+
+def _scores(heard: _Heard, gazetteer: Gazetteer) -> dict[int, float]:
+    """What all words together say for each kelurahan, 0..0.95."""
+    areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
+    found = {}
+    for row, (said, method) in heard.rows.items():
+        weight, kecamatan = said, gazetteer.kecamatan_of[row]
+        if method != "reported":
+            if heard.kecamatan.get(kecamatan, {}).keys() - heard.row_words[row]:
+                weight += 0.15
+            elif heard.kecamatan and kecamatan not in heard.kecamatan:
+                weight -= 0.25
+            if heard.kota and gazetteer.kota_of[row] not in heard.kota:
+                weight -= 0.3
+            elif heard.kota and row not in heard.shared:
+                weight += 0.1
+            if len(areas) > 2:  # a route, or a list: none of them is the place for sure
+                weight -= 0.15
+        found[row] = max(0.0, min(0.95, weight))
+    return found
+
+
+def _weigh(heard: _Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
+    """One decision from all evidence. Trust: polygon, fields, names that agree, nearest centroid, lone names."""
+    if point is None and not (heard.rows or heard.kecamatan or heard.kota or heard.outside):
+        return _NOWHERE
+    scores = _scores(heard, gazetteer)
     ranked = sorted(scores, key=lambda r: (-scores[r], r))
-    if ranked and scores[ranked[0]] >= 0.5 and scores[ranked[0]] > evidence.outside - 0.2:
-        if len(ranked) > 1 and scores[ranked[0]] - scores[ranked[1]] < 0.1:
-            close = [r for r in ranked if scores[ranked[0]] - scores[r] < 0.1]
-            return _nowhere("ambiguous", 0.3, close, gazetteer)
-        method = "named" if scores[ranked[0]] < 0.84 else "reported" if evidence.words else "named"
-        return _result(gazetteer, ranked[0], method, scores[ranked[0]])
-    if evidence.outside and evidence.outside > max([*evidence.kota.values(), *evidence.kecamatan.values(), 0.0]):
-        return _nowhere("outside", evidence.outside)
-    if evidence.kecamatan:
-        code = max(evidence.kecamatan, key=lambda c: (evidence.kecamatan[c], c))
-        place = _nowhere("kecamatan", evidence.kecamatan[code] * 0.9, ranked, gazetteer)
-        return place | {"kecamatan_code": code, "kota_code": gazetteer.kota_of_kecamatan[code]}
-    if evidence.kota:
-        code = max(evidence.kota, key=lambda c: (evidence.kota[c], c))
-        return _nowhere("kota", evidence.kota[code] * 0.9, ranked, gazetteer) | {"kota_code": code}
-    if ranked:
-        return _nowhere("ambiguous", 0.2, ranked, gazetteer)
-    return _nowhere("none", 0.0)
+    if point is not None and point.method != "outside":
+        return _by_point(point, ranked, scores, heard, gazetteer)
+    best = scores[ranked[0]] if ranked else 0.0
+    if point is not None:
+        if best >= _FIELD and heard.rows[ranked[0]][1] == "reported":
+            return _result(gazetteer, ranked[0], "reported", 0.6)
+        return Place(None, None, None, "outside", point.confidence)
+    if best >= _ENOUGH and best > heard.outside:
+        close = [r for r in ranked if best - scores[r] < 0.1]
+        if len(close) == 1:
+            doubt = 0.1 if heard.outside > _ENOUGH else 0.0
+            return _result(gazetteer, ranked[0], heard.rows[ranked[0]][1], best - doubt)
+        codes = [gazetteer.codes[r] for r in close[:5]]
+        areas = {gazetteer.kecamatan_of[r] for r in close}
+        if len(areas) == 1:
+            area = areas.pop()
+            return Place(None, area, gazetteer.kota_of_kecamatan[area], "kecamatan", round(min(0.8, best), 3), codes)
+        return Place(None, None, None, "ambiguous", 0.3, codes)
+    return _wider(heard, ranked, best, gazetteer)
+
+
+def _wider(heard: _Heard, ranked: list[int], best: float, gazetteer: Gazetteer) -> Place:
+    """No kelurahan is sure: outside, a kecamatan, a kota, or only what is possible."""
+    codes = [gazetteer.codes[r] for r in ranked[:5]] or None
+    areas = {code: max(said.values()) for code, said in heard.kecamatan.items()}
+    if len(areas) > 2 and max(areas.values()) < _ASKED:  # a route again
+        areas = dict.fromkeys(areas, 0.4)
+    inside = max([*areas.values(), *heard.kota.values(), best, 0.0])
+    if heard.outside and heard.outside >= inside:
+        if inside < _ENOUGH or heard.outside >= inside + 0.15:
+            return Place(None, None, None, "outside", round(heard.outside, 3), codes)
+        return Place(None, None, None, "ambiguous", 0.3, codes)
+    if areas and (top := max(areas.values())) > _PASSING and top >= max(heard.kota.values(), default=0.0) - 0.2:
+        code = max(areas, key=lambda c: (areas[c], c))
+        kota = gazetteer.kota_of_kecamatan[code]
+        rivals = sum(top - weight < 0.1 for weight in areas.values()) > 1
+        astray = bool(heard.kota) and kota not in heard.kota
+        if not rivals and not astray:
+            return Place(None, code, kota, "kecamatan", round(top * 0.9, 3), codes)
+    if heard.kota:
+        code = max(heard.kota, key=lambda c: (heard.kota[c], c))
+        top = heard.kota[code] * (0.9 if len(heard.kota) == 1 else 0.5)
+        return Place(None, None, code, "kota", round(top, 3), codes)
+    if codes or areas:
+        return Place(None, None, None, "ambiguous", 0.2, codes)
+    return _NOWHERE
+
+
+def _by_point(
+    point: Point, ranked: list[int], scores: dict[int, float], heard: _Heard, gazetteer: Gazetteer
+) -> Place:
+    """A point inside the area, with or without words that agree."""
+    named = scores.get(point.row, 0.0)
+    if point.method == "polygon":
+        return _result(gazetteer, point.row, "polygon", point.confidence + (0.02 if named else 0.0))
+    beside = [r for r in ranked if r in point.near and scores[r] >= _SHARED]
+    if beside:  # a kelurahan that is named and near: both count
+        row = beside[0]
+        method = "centroid" if row == point.row else heard.rows[row][1]
+        return _result(gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1))
+    if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= _FIELD:
+        return _result(gazetteer, ranked[0], "reported", 0.7, [gazetteer.codes[point.row]])
+    return _result(
+        gazetteer, point.row, "centroid", point.confidence * (0.9 if ranked else 1.0), [gazetteer.codes[r] for r in point.near]
+    )
 
 
 def _result(
-    gazetteer: Gazetteer, row: int, method: str, confidence: float, against: dict[int, float] | None = None
-) -> dict[str, object]:
-    kelurahan = gazetteer.kelurahan
-    codes = [
-        kelurahan["kelurahan_code"].iat[r] for r in sorted(against or {}, key=lambda r: (-(against or {})[r], r))[:5]
-    ]
-    return {
-        "kelurahan_code": kelurahan["kelurahan_code"].iat[row],
-        "kecamatan_code": gazetteer.kecamatan_of[row],
-        "kota_code": gazetteer.kota_of[row],
-        "place_method": method,
-        "place_confidence": round(confidence, 3),
-        "place_candidates": codes or None,
-        "lat": None,
-        "lon": None,
-    }
+    gazetteer: Gazetteer, row: int, method: str, confidence: float, others: Sequence[str] | None = None
+) -> Place:
+    code = gazetteer.codes[row]
+    rest = [c for c in others or () if c != code]
+    return Place(
+        code, gazetteer.kecamatan_of[row], gazetteer.kota_of[row], method, round(min(0.99, confidence), 3), rest or None
+    )
 
 
-def _nowhere(
-    method: str, confidence: float, rows: list[int] | None = None, gazetteer: Gazetteer | None = None
-) -> dict[str, object]:
-    codes = [gazetteer.kelurahan["kelurahan_code"].iat[r] for r in (rows or [])[:5]] if gazetteer is not None else None
-    return {
-        "kelurahan_code": None,
-        "kecamatan_code": None,
-        "kota_code": None,
-        "place_method": method,
-        "place_confidence": round(confidence, 3),
-        "place_candidates": codes or None,
-        "lat": None,
-        "lon": None,
-    }
-
-
-def _address(spoken: str) -> dict[str, object]:
-    """Street, RT, RW, landmark phrase and postcode as written; no claim where they are."""
-    head = spoken[:4000]
-    both = _RT_RW.search(head)
-    rt = int(both.group(1)) if both else _number(_RT.search(head))
-    rw = int(both.group(2)) if both else _number(_RW.search(head))
-    street = _street(head)
-    landmark = _LANDMARK.search(head)
-    postcode = _POSTCODE.search(head)
-    parts = [street, f"RT {rt:03d}" if rt else None, f"RW {rw:03d}" if rw else None]
-    return {
-        "street": street,
-        "rt": rt,
-        "rw": rw,
-        "landmark": landmark.group(1).strip(" .,") if landmark else None,
-        "postcode": postcode.group() if postcode else None,
-        "address_text": " ".join(p for p in parts if p) or None,
-    }
-
-
-def _number(match: re.Match[str] | None) -> int | None:
-    return int(match.group(1)) if match else None
-
-
-def _street(text: str) -> str | None:
-    """First street named, as "jalan x" or "gang x" in lower case; None if it is only the word."""
-    for match in _STREET.finditer(text):
-        cased = match.group("cased")
-        if cased and not _CASED_START.match(cased):
-            continue
-        words = []
-        for word in (match.group("any") or cased or "").replace("\n", " ").split():
-            bare = word.strip(".,'").lower()
-            if bare in _STREET_STOP or not bare or re.fullmatch(r"(?:rt|rw)\d+.*", bare):
-                break
-            words.append(bare)
-            if word.endswith((",", ".")) and len(bare) > 2:
-                break
-        if words:
-            kind = "gang" if match.group()[:1].lower() == "g" else "jalan"
-            return f"{kind} {' '.join(words[:4])}"
-    return None
+_NOWHERE = Place(None, None, None, "none", 0.0)

@@ -19,7 +19,9 @@ from pipelines.transforms.link import Closing, Leader, Matching
 MATCHING: Matching = known._matching(default_models_dir() / "matching.toml")
 GROUPS = ("jalan", "banjir", "parkir", "layanan", "?")
 DAY = 86_400
-WORDS = "lubang besar di depan gang sempit banyak motor jatuh tolong segera ditambal warga resah malam gelap hujan".split()
+WORDS = (
+    "lubang besar di depan gang sempit banyak motor jatuh tolong segera ditambal warga resah malam gelap hujan".split()
+)
 
 
 def leader(arrival: int, **values: object) -> Leader:
@@ -65,13 +67,21 @@ def test_two_reports_of_one_hole_a_few_metres_apart_are_one_ticket_and_say_why()
     ],
 )
 def test_another_place_kind_or_time_is_another_ticket(other: dict[str, object]) -> None:
-    assert [level for _, level in tickets(run([leader(1, **PLACE), leader(2, **PLACE | other)]))] == ["opened", "opened"]
+    assert [level for _, level in tickets(run([leader(1, **PLACE), leader(2, **PLACE | other)]))] == [
+        "opened",
+        "opened",
+    ]
 
 
 def test_chains_do_not_creep_as_only_first_reports_are_compared() -> None:
     step = 0.0002  # 22 m; the radius of jalan is 30 m
     items = [leader(n, **PLACE | {"lat": -6.2 + n * step}) for n in range(4)]
-    assert [t for t, _ in tickets(run(items))] == [items[0].ticket_id, items[0].ticket_id, items[2].ticket_id, items[2].ticket_id]
+    assert [t for t, _ in tickets(run(items))] == [
+        items[0].ticket_id,
+        items[0].ticket_id,
+        items[2].ticket_id,
+        items[2].ticket_id,
+    ]
 
 
 def test_the_same_author_saying_the_same_again_joins_anywhere_and_another_author_does_not() -> None:
@@ -134,7 +144,9 @@ def _crowd(seed: int, count: int) -> tuple[list[Leader], list[Closing]]:
                 rt=rng.choice((None, 1, 2)), rw=rng.choice((None, 3)),
             )
         )  # fmt: skip
-    closings = [Closing(rng.randrange(count), f"t{rng.randrange(count):016d}", rng.random() < 0.4) for _ in range(count // 8)]
+    closings = [
+        Closing(rng.randrange(count), f"t{rng.randrange(count):016d}", rng.random() < 0.4) for _ in range(count // 8)
+    ]
     return items, closings
 
 
@@ -209,7 +221,9 @@ report = st.builds(
 def test_no_pair_within_reach_of_place_and_time_is_missed_by_the_keys(
     first: Leader, north: float, east: float, later: int
 ) -> None:
-    second = first._replace(arrival=2, ticket_id="t2", lat=first.lat + north, lon=first.lon + east, said_at=first.said_at + later)
+    second = first._replace(
+        arrival=2, ticket_id="t2", lat=first.lat + north, lon=first.lon + east, said_at=first.said_at + later
+    )
     judged = link.compare(second, first, MATCHING)
     blocks = link.block([first, second], MATCHING)
     own = set(blocks.own[: blocks.own_start[1]].tolist())

@@ -1,0 +1,311 @@
+"""The whole way: what is pulled lands, loads, links, is delivered and published, once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines import flow
+from pipelines.audit import audit
+from pipelines.errors import PermanentError, TransientError
+from pipelines.settings import Settings
+from pipelines.sinks.duck import writer_lock
+from pipelines.sinks.landing import Landing
+from pipelines.sinks.warehouse import open_warehouse
+from tests.conftest import stream_toml
+from tests.made_up import JAKI, KELURAHAN, ROWS, write
+
+Make = Callable[..., Settings]
+
+
+class Clock:
+    """A clock that goes on a second with every look at it."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)) -> None:
+        self._ticks: Iterator[int] = iter(range(10_000_000))
+        self._start = start
+
+    def __call__(self) -> datetime:
+        return self._start + timedelta(seconds=next(self._ticks))
+
+
+NOW = Clock()
+
+
+def hashes(settings: Settings) -> dict[str, str]:
+    with open_warehouse(settings.warehouse) as warehouse:
+        return warehouse.table_hashes()
+
+
+def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    with open_warehouse(settings.warehouse) as warehouse:
+        return warehouse.con.execute(sql).fetchall()
+
+
+def run(settings: Settings, **what: Any) -> flow.RunResult:
+    return flow.run(settings, now=NOW, **what)
+
+
+def test_a_first_run_brings_tickets_with_everything_an_officer_needs(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    result = run(settings)
+    assert not result.failures
+    assert not result.partial
+    counts = result.loaded.streams["jaki/app"]
+    assert counts == {
+        "messages": 6, "reports": 6, "repeats": 0, "filtered": 0, "quarantined": 0, "events": 0, "opened": 4, "joined": 1,
+    }  # fmt: skip
+    [ticket] = rows(settings, "SELECT * EXCLUDE (ticket_id) FROM tickets WHERE external_ref = 'JK2610010001'")
+    found = dict(zip(_columns(settings, "tickets"), ticket, strict=True))
+    assert (found["category"], found["agency_id"], found["kelurahan_code"], found["report_count"]) == (
+        "jalan", "bina_marga", "31.71.07.1001", 2,
+    )  # fmt: skip
+    assert (found["status"], found["version"], found["channels"]) == ("menunggu", 2, ["jaki"])
+    assert found["unit"] == "Suku Dinas Bina Marga Kota Administrasi Jakarta Pusat"
+    assert audit(settings).exact
+    assert result.snapshot is not None and result.snapshot.exists()
+    assert settings.report.exists()
+
+
+def _columns(settings: Settings, table: str) -> list[str]:
+    return [
+        name
+        for (name,) in rows(settings, f"SELECT column_name FROM (DESCRIBE {table}) WHERE column_name <> 'ticket_id'")
+    ]
+
+
+def test_thanks_are_kept_as_a_report_without_a_ticket(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    run(settings)
+    assert rows(settings, "SELECT external_ref FROM reports ANTI JOIN links USING (report_id)") == [("JK2610030005",)]
+
+
+def test_a_second_run_pulls_nothing_and_changes_nothing(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    first = run(settings)
+    before = hashes(settings)
+    again = run(settings)
+    assert (again.loaded.messages, again.delivered, again.failures) == (0, 0, {})
+    assert [p.messages for p in again.pulled] == [0, 0]
+    assert again.snapshot is None
+    assert hashes(settings) == before
+    assert settings.analytics.resolve() == first.snapshot
+
+
+def test_the_same_file_twice_changes_nothing_and_one_edited_row_is_one_new_version(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    settings = make_settings(JAKI)
+    file = write(tmp_path / "one.csv")
+    (tmp_path / "jaki").mkdir()
+    run(settings, channel="jaki", files=[file])
+    before = hashes(settings)
+    copy = shutil.copy(file, tmp_path / "another name.csv")
+    assert run(settings, channel="jaki", files=[file, Path(copy)]).loaded.messages == 0
+    assert hashes(settings) == before
+
+    edited = write(
+        tmp_path / "two.csv",
+        [*ROWS[:3], ROWS[3] | {"isi": "Sampah di TPS sudah diangkut tapi baunya masih ada"}, *ROWS[4:]],
+    )
+    counts = run(settings, channel="jaki", files=[edited]).loaded.streams["jaki/app"]
+    assert (counts["reports"], counts["repeats"], counts["opened"], counts["joined"]) == (1, 5, 0, 0)
+    [(text, number)] = rows(settings, "SELECT text, version_no FROM reports WHERE external_ref = 'JK2610020004'")
+    assert (text, number) == ("Sampah di TPS sudah diangkut tapi baunya masih ada", 2)
+    assert rows(settings, "SELECT event, count(*) FROM ticket_events GROUP BY 1 ORDER BY 1") == [
+        ("edited", 1), ("joined", 1), ("opened", 4),
+    ]  # fmt: skip
+    assert audit(settings).exact
+
+
+def test_a_rebuild_from_landing_alone_gives_the_same_tables(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings(JAKI + KELURAHAN)
+    write(
+        tmp_path / "kelurahan" / "sheet.csv",
+        [{"isi": "Trotoar rusak di Kelurahan Senen dekat halte", "tanggal": "05/10/2026"}],
+    )
+    for number, row in enumerate(ROWS):
+        write(
+            tmp_path / "jaki" / f"{number}.csv",
+            [row, ROWS[0] | {"isi": f"Lubangnya makin dalam, sudah {number + 2} hari"}],
+        )
+        run(settings)
+    before = hashes(settings)
+    settings.warehouse.unlink()
+    rebuilt = flow.rebuild(settings, now=NOW)
+    assert rebuilt.before == {}
+    assert rebuilt.after == before == hashes(settings)
+    assert flow.rebuild(settings, now=NOW).before == before
+    assert run(settings).loaded.messages == 0
+
+
+@pytest.mark.parametrize("group_rows", [1, 3, 50_000])
+def test_how_the_log_is_cut_into_loads_makes_no_difference(
+    tmp_path: Path, make_settings: Make, group_rows: int
+) -> None:
+    inbox = tmp_path / "jaki"
+    settings = make_settings(JAKI)
+    for number, row in enumerate(ROWS):
+        write(inbox / f"{number}.csv", [row])
+    write(inbox / "7.csv", [ROWS[0] | {"status": "Selesai", "diubah": "04/10/2026 10:00"}])
+    write(inbox / "8.csv", [ROWS[1] | {"nomor": "JK2610040007", "tanggal": "04/10/2026 11:00"}])
+    write(inbox / "9.csv", [ROWS[0] | {"status": "Proses", "diubah": "05/10/2026 10:00"}])
+    for stream in flow.streams_of(settings):
+        flow.land(settings, stream, run_id="r", now=NOW)
+    flow.author_secret(settings)
+    other = replace(make_settings(JAKI, data=f"cut{group_rows}"), group_rows=group_rows)
+    shutil.copytree(settings.landing_dir, other.landing_dir)
+    flow.load(settings, run_id="r", now=NOW)
+    flow.load(other, run_id="r", now=NOW)
+    assert hashes(other) == hashes(settings)
+    # The seventh report came while the ticket was closed, so it has a ticket of its own.
+    assert rows(
+        settings,
+        "SELECT level FROM links WHERE report_id IN (SELECT report_id FROM reports WHERE external_ref = 'JK2610040007')",
+    ) == [("opened",)]
+
+
+def test_one_streams_failure_stops_no_other_and_is_told(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI + stream_toml("sms", "pusat", "sms", database="nowhere.db"))
+    result = run(settings)
+    assert set(result.failures) == {"sms/pusat"}
+    assert "nowhere.db" in result.failures["sms/pusat"]
+    assert result.partial
+    assert result.loaded.reports == 6
+
+
+def test_a_channel_of_no_registry_is_an_error_that_says_where_to_add_it(tmp_path: Path, make_settings: Make) -> None:
+    (tmp_path / "jaki").mkdir()
+    settings = make_settings(JAKI.replace('"jaki"', '"kentongan"', 1))
+    result = run(settings)
+    assert "models/channels.toml" in result.failures["kentongan/app"]
+
+
+def test_bad_rows_are_quarantined_with_a_reason_and_the_rest_goes_on(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "a.csv", [ROWS[0], {"nomor": "JK2610040009", "tanggal": "04/10/2026"}, ROWS[2]])
+    (tmp_path / "jaki" / "b.xlsx").write_bytes(b"PK\x03\x04 torn")
+    (tmp_path / "jaki" / "c.csv").write_text("kolom;lain\n1;2\n")
+    settings = make_settings(JAKI)
+    result = run(settings)
+    assert result.partial
+    assert not result.failures
+    assert (result.loaded.reports, result.loaded.quarantined) == (2, 3)
+    reasons = [r for (r,) in rows(settings, "SELECT reason FROM messages WHERE outcome = 'quarantined'")]
+    assert all(len(reason) > 20 for reason in reasons)
+    assert audit(settings).exact
+
+
+def test_what_officers_do_in_the_crm_comes_back_freezes_the_ticket_and_is_never_overwritten(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    run(settings)
+    with duckdb.connect(str(settings.crm)) as crm:
+        [(ticket,)] = crm.execute("SELECT ticket_id FROM tickets WHERE external_ref = 'JK2610020003'").fetchall()
+        crm.execute(
+            "INSERT INTO status_events (event_no, ticket_id, status, category, agency_id, actor, happened_at)"
+            " VALUES (1, ?, 'Proses', 'pohon', 'pertamanan', 'petugas', '2026-11-20 03:00:00+00')",
+            [ticket],
+        )
+        crm.execute(
+            "UPDATE tickets SET status = 'proses', status_at = '2026-11-20 03:00:00+00' WHERE ticket_id = ?", [ticket]
+        )
+    result = run(settings)
+    assert result.loaded.events == 1
+    write(tmp_path / "jaki" / "later.csv", [ROWS[2] | {"isi": "Lampu jalan PJU masih mati di Jl. Kenanga RT 03 RW 05"}])
+    run(settings)
+    [found] = rows(
+        settings,
+        f"SELECT status, frozen, category, agency_id, suggested_category, version FROM tickets WHERE ticket_id = '{ticket}'",
+    )
+    assert found == ("proses", True, "pohon", "pertamanan", "penerangan_listrik", 3)
+    with duckdb.connect(str(settings.crm), read_only=True) as crm:
+        delivered = crm.execute(
+            "SELECT status, category, version FROM tickets WHERE ticket_id = ?", [ticket]
+        ).fetchall()
+    assert delivered == [("proses", "pohon", 3)]
+    before = hashes(settings)
+    assert flow.rebuild(settings, now=NOW).after == before
+
+
+def test_since_reads_again_from_where_the_stream_stood_and_counts_repeats(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    run(settings)
+    before = hashes(settings)
+    result = run(settings, since=datetime(2026, 11, 1, tzinfo=UTC).date())
+    assert (result.loaded.messages, result.loaded.repeats) == (6, 6)
+    after = hashes(settings)
+    assert {n for n in before if before[n] != after[n]} == {"messages", "ledger"}
+
+
+def test_a_broken_promise_blocks_publishing_and_says_what_to_do(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "a.csv", ROWS[:2])
+    settings = make_settings(JAKI)
+    first = run(settings).snapshot
+    with open_warehouse(settings.warehouse) as warehouse:
+        warehouse.con.execute("INSERT INTO links SELECT * FROM links LIMIT 1")
+    write(tmp_path / "jaki" / "b.csv", ROWS[2:])
+    result = run(settings)
+    assert "kanal rebuild" in result.failures["publish"]
+    assert settings.analytics.resolve() == first
+    assert not audit(settings).exact
+    flow.rebuild(settings, now=NOW)
+    assert audit(settings).exact
+    assert not run(settings).failures
+
+
+def test_a_second_writer_waits_and_is_told_who_holds_the_warehouse(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings(JAKI)
+    with (
+        writer_lock(settings.warehouse),
+        pytest.raises(TransientError, match="is being written by process"),
+        open_warehouse(settings.warehouse, wait_seconds=0.1),
+    ):
+        pass
+
+
+def test_two_warehouses_over_one_landing_are_refused_not_mixed(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "a.csv", ROWS[:2])
+    settings = make_settings(JAKI)
+    run(settings)
+    write(tmp_path / "jaki" / "b.csv", ROWS[2:])
+    for stream in settings.streams:
+        flow.land(settings, stream, run_id="r", now=NOW)
+    landing = Landing(settings.landing_dir)
+    groups, _ = flow.pending(landing, {("jaki", "app"): 0}, list(landing.order()), 10)
+    recorded = flow._record(landing, [], groups, 0, {})
+    landing.append_order(1, groups[0], {"code": "other"})
+    with pytest.raises(PermanentError, match="own data_dir"):
+        list(recorded)
+
+
+def test_personal_data_stays_in_landing_and_vault(tmp_path: Path, make_settings: Make) -> None:
+    canary, email = "0812-0000-9876", "kenari.rahasia@example.com"
+    row = ROWS[0] | {
+        "isi": f"Jalan rusak, hubungi saya {canary} atau {email}",
+        "pelapor": "Kenari Rahasia",
+        "hp": canary,
+    }
+    write(tmp_path / "jaki" / "a.csv", [row])
+    settings = make_settings(JAKI)
+    run(settings)
+    assert rows(settings, "SELECT author_name, phone FROM vault") == [("Kenari Rahasia", "+6281200009876")]
+    for path in (settings.crm, settings.analytics.resolve(), settings.report):
+        data = path.read_bytes()
+        for word in (canary, "81200009876", email, "Kenari Rahasia"):
+            assert word.encode() not in data, (path.name, word)
+    [(text,)] = rows(settings, "SELECT text FROM reports")
+    assert text == "Jalan rusak, hubungi saya [TELEPON] atau [SUREL]"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,10 +18,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines import knowledge
 from pipelines.contracts import (
-    LEADER_KEYS, LEADERS, LEDGER, LINKS, MESSAGES, REPORTS, TICKET_EVENTS, TICKETS, VAULT, report_id_of, short_hash,
-    ticket_id_of, ticket_no_of,
+    LEADER_KEYS,
+    LEADERS,
+    LEDGER,
+    LINKS,
+    MESSAGES,
+    REPORTS,
+    TICKET_EVENTS,
+    TICKETS,
+    VAULT,
+    report_id_of,
+    short_hash,
+    ticket_id_of,
+    ticket_no_of,
 )
 from pipelines.settings import Settings, default_models_dir
 from pipelines.sinks.warehouse import Warehouse, open_warehouse
@@ -33,20 +43,61 @@ _WIB = ZoneInfo("Asia/Jakarta")
 
 # channel -> (streams, weight)
 _CHANNELS = {
-    "jaki": (("utama",), 60), "twitter": (("dkijakarta",), 9), "email": (("dki",), 7), "lapor": (("ekspor",), 7),
-    "facebook": (("pemprov",), 5), "sms": (("gateway",), 4), "kelurahan": (("selatan", "timur"), 4),
-    "walikota": (("pusat",), 2), "pendopo": (("pagi",), 2),
+    "jaki": (("utama",), 60),
+    "twitter": (("dkijakarta",), 9),
+    "email": (("dki",), 7),
+    "lapor": (("ekspor",), 7),
+    "facebook": (("pemprov",), 5),
+    "sms": (("gateway",), 4),
+    "kelurahan": (("selatan", "timur"), 4),
+    "walikota": (("pusat",), 2),
+    "pendopo": (("pagi",), 2),
 }
 # category -> (weight, agency, unit, what people write)
 _CATEGORIES: dict[str | None, tuple[int, str, str, str]] = {
-    "jalan": (16, "bina_marga", "Suku Dinas Bina Marga Kota Administrasi Jakarta Selatan", "Jalan berlubang cukup dalam"),
-    "parkir_liar": (13, "perhubungan", "Suku Dinas Perhubungan Kota Administrasi Jakarta Pusat", "Mobil parkir di badan jalan"),
-    "sampah": (11, "lingkungan_hidup", "Suku Dinas Lingkungan Hidup Kota Administrasi Jakarta Barat", "Sampah menumpuk dan bau"),
+    "jalan": (
+        16,
+        "bina_marga",
+        "Suku Dinas Bina Marga Kota Administrasi Jakarta Selatan",
+        "Jalan berlubang cukup dalam",
+    ),
+    "parkir_liar": (
+        13,
+        "perhubungan",
+        "Suku Dinas Perhubungan Kota Administrasi Jakarta Pusat",
+        "Mobil parkir di badan jalan",
+    ),
+    "sampah": (
+        11,
+        "lingkungan_hidup",
+        "Suku Dinas Lingkungan Hidup Kota Administrasi Jakarta Barat",
+        "Sampah menumpuk dan bau",
+    ),
     "pohon": (8, "pertamanan", "Suku Dinas Pertamanan dan Hutan Kota Jakarta Timur", "Dahan pohon hampir jatuh"),
-    "penerangan_listrik": (8, "bina_marga", "Suku Dinas Bina Marga Kota Administrasi Jakarta Timur", "Lampu jalan mati"),
-    "saluran_air": (8, "sda", "Suku Dinas Sumber Daya Air Kota Administrasi Jakarta Barat", "Saluran mampet penuh lumpur"),
-    "ketertiban": (7, "satpol_pp", "Satuan Polisi Pamong Praja Kota Administrasi Jakarta Utara", "Suara musik keras sampai malam"),
-    "banjir": (6, "sda", "Suku Dinas Sumber Daya Air Kota Administrasi Jakarta Utara", "Air masuk ke rumah setinggi betis"),
+    "penerangan_listrik": (
+        8,
+        "bina_marga",
+        "Suku Dinas Bina Marga Kota Administrasi Jakarta Timur",
+        "Lampu jalan mati",
+    ),
+    "saluran_air": (
+        8,
+        "sda",
+        "Suku Dinas Sumber Daya Air Kota Administrasi Jakarta Barat",
+        "Saluran mampet penuh lumpur",
+    ),
+    "ketertiban": (
+        7,
+        "satpol_pp",
+        "Satuan Polisi Pamong Praja Kota Administrasi Jakarta Utara",
+        "Suara musik keras sampai malam",
+    ),
+    "banjir": (
+        6,
+        "sda",
+        "Suku Dinas Sumber Daya Air Kota Administrasi Jakarta Utara",
+        "Air masuk ke rumah setinggi betis",
+    ),
     "fasos_fasum": (5, "kelurahan", "Kelurahan", "Bangku taman warga rusak"),
     "pkl_liar": (5, "satpol_pp", "Satuan Polisi Pamong Praja Kota Administrasi Jakarta Pusat", "Lapak menutup trotoar"),
     "trotoar": (4, "bina_marga", "Suku Dinas Bina Marga Kota Administrasi Jakarta Pusat", "Ubin trotoar lepas"),
@@ -73,12 +124,13 @@ def warehouse(made: Settings, rows_: Mapping[str, pa.Table] | None) -> Iterator[
         yield opened
 
 
-def names(made: Settings) -> knowledge.Names:
-    return knowledge.names(made)
-
-
 def rows(
-    reports: int = 3_000, *, seed: int = 20260615, until: datetime = NOW, days: int = 185, entry: int = 0,
+    reports: int = 3_000,
+    *,
+    seed: int = 20260615,
+    until: datetime = NOW,
+    days: int = 185,
+    entry: int = 0,
     prefix: str = "a",
 ) -> dict[str, pa.Table]:
     """Rows for Warehouse.write. prefix: of source ids, so that two calls do not clash."""
@@ -120,8 +172,14 @@ def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, 
     n = reports + reports // 12
     start = until - timedelta(days=days)
     day = np.sort(rng.choice(days, n, p=_day_weights(days, start)))
-    hour = rng.choice(24, n, p=np.array([1, 1, 1, 1, 2, 4, 8, 10, 10, 9, 8, 7, 7, 7, 7, 7, 8, 8, 9, 9, 8, 6, 3, 2]) / 143)
-    at = pd.to_datetime(start, utc=True) + pd.to_timedelta(day, "D") + pd.to_timedelta(hour * 3600 + rng.integers(3600, size=n), "s")
+    hour = rng.choice(
+        24, n, p=np.array([1, 1, 1, 1, 2, 4, 8, 10, 10, 9, 8, 7, 7, 7, 7, 7, 8, 8, 9, 9, 8, 6, 3, 2]) / 143
+    )
+    at = (
+        pd.to_datetime(start, utc=True)
+        + pd.to_timedelta(day, "D")
+        + pd.to_timedelta(hour * 3600 + rng.integers(3600, size=n), "s")
+    )
     at = at.where(at < until, pd.Timestamp(until) - pd.Timedelta(minutes=5)).sort_values()
     ids = list(_CHANNELS)
     weights = np.array([w for _, w in _CHANNELS.values()], float)
@@ -130,7 +188,9 @@ def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, 
     channel[(channel == "pendopo") & (at > until - timedelta(days=30))] = "jaki"
     stream = [_CHANNELS[c][0][i % len(_CHANNELS[c][0])] for i, c in enumerate(channel)]
     aside = np.full(n, "report", object)
-    aside[rng.permutation(n)[: n - reports]] = rng.choice(["filtered", "quarantined", "repeat"], n - reports, p=[0.6, 0.25, 0.15])
+    aside[rng.permutation(n)[: n - reports]] = rng.choice(
+        ["filtered", "quarantined", "repeat"], n - reports, p=[0.6, 0.25, 0.15]
+    )
     frame = pd.DataFrame({"channel": channel, "stream": stream, "occurred_at": at, "outcome": aside})
     number = frame.groupby(["channel", "stream"]).cumcount()
     frame["sequence"], frame["row"] = number // _BATCH, number % _BATCH
@@ -138,7 +198,9 @@ def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, 
     frame["version"] = "1"
     frame["report_id"] = [report_id_of(*k) for k in zip(channel, stream, frame["source_ref"], strict=True)]
     frame["stage"] = frame["outcome"].map({"filtered": "decode", "quarantined": "decode"})
-    reasons = np.array(["Baris tidak punya isi laporan.", "Tanggal tidak terbaca.", "Berkas rusak dan tidak bisa dibuka."], object)
+    reasons = np.array(
+        ["Baris tidak punya isi laporan.", "Tanggal tidak terbaca.", "Berkas rusak dan tidak bisa dibuka."], object
+    )
     frame["reason"] = np.where(
         aside == "quarantined", reasons[np.arange(n) % 3], np.where(aside == "filtered", "own_reply", None)
     )
@@ -175,7 +237,8 @@ def _judge(said: pd.DataFrame, rng: np.random.Generator) -> None:
     number = rng.integers(1, 16, n)
     said["address_text"] = [f"{_STREETS[i % len(_STREETS)]} RT {i:03d} RW 004" for i in number]
     said["text"] = [
-        f"{_CATEGORIES[c][3]} di {a}, sudah {i} hari. Telepon [TELEPON]." for c, a, i in zip(category, said["address_text"], number, strict=True)
+        f"{_CATEGORIES[c][3]} di {a}, sudah {i} hari. Telepon [TELEPON]."
+        for c, a, i in zip(category, said["address_text"], number, strict=True)
     ]
     said["category"] = category
     said["agency_id"] = [_CATEGORIES[c][1] for c in category]
@@ -183,15 +246,25 @@ def _judge(said: pd.DataFrame, rng: np.random.Generator) -> None:
     sure = np.array([c is not None for c in category])
     said["category_confidence"] = np.where(sure, 0.8, 0.2)
     said["category_source"] = np.where(sure, "model", "none")
-    said["kind"] = np.where(rng.random(n) < 0.015, "appreciation", np.where(rng.random(n) < 0.1, "question", "complaint"))
+    said["kind"] = np.where(
+        rng.random(n) < 0.015, "appreciation", np.where(rng.random(n) < 0.1, "question", "complaint")
+    )
     said["review_reason"] = np.where(sure, np.where(placed, None, "lokasi_tidak_ada"), "kategori_tidak_yakin")
     said["emergency"] = rng.random(n) < 0.004
     said["private"] = (said["channel"] == "jaki") & (rng.random(n) < 0.5)
     said["author_key"] = [f"{i:016x}" for i in rng.integers(1 << 40, size=n)]
     said["completeness"], said["kind_confidence"] = 0.8, 0.9
     fixed = {
-        "version_no": 1, "language": "id", "route_rule": "umum", "intake_unit": "Admin kanal", "attachments": "[]",
-        "attachment_count": 0, "extra": "{}", "code_version": "0.1.0", "model_version": "m1", "data_version": "d1",
+        "version_no": 1,
+        "language": "id",
+        "route_rule": "umum",
+        "intake_unit": "Admin kanal",
+        "attachments": "[]",
+        "attachment_count": 0,
+        "extra": "{}",
+        "code_version": "0.1.0",
+        "model_version": "m1",
+        "data_version": "d1",
     }
     for name, value in fixed.items():
         said[name] = value
@@ -215,11 +288,16 @@ def _links(said: pd.DataFrame, leader: np.ndarray) -> pd.DataFrame:
     linked = np.flatnonzero(leader >= 0)
     ids = said["report_id"].to_numpy(object)
     opened = leader[linked] == linked
-    return pd.DataFrame({
-        "report_id": ids[linked], "ticket_id": [ticket_id_of(i) for i in ids[leader[linked]]],
-        "level": np.where(opened, "opened", "place_time"), "score": np.where(opened, 1000, 870), "explanation": "{}",
-        "arrival": said["arrival"].to_numpy()[linked],
-    })
+    return pd.DataFrame(
+        {
+            "report_id": ids[linked],
+            "ticket_id": [ticket_id_of(i) for i in ids[leader[linked]]],
+            "level": np.where(opened, "opened", "place_time"),
+            "score": np.where(opened, 1000, 870),
+            "explanation": "{}",
+            "arrival": said["arrival"].to_numpy()[linked],
+        }
+    )
 
 
 def _tickets(
@@ -241,45 +319,76 @@ def _tickets(
     status = np.where(refused, "ditolak", np.where(done, "selesai", np.where(begun, "proses", "menunggu")))
     ids = tickets["report_id"]
     tickets = tickets.assign(
-        ticket_id=[ticket_id_of(i) for i in ids], ticket_no=[ticket_no_of(i) for i in ids], description=tickets["text"],
-        channels=[[c] for c in tickets["channel"]], report_count=count, opened_at=opened, last_report_at=opened,
-        coordination_due_at=opened + pd.Timedelta(hours=6), completion_due_at=opened + pd.Timedelta(days=7), status=status,
-        status_at=done_at.where(done, begun_at.where(begun, opened)), frozen=done | begun, first_report_id=ids,
-        first_arrival=tickets["arrival"], version=1,
+        ticket_id=[ticket_id_of(i) for i in ids],
+        ticket_no=[ticket_no_of(i) for i in ids],
+        description=tickets["text"],
+        channels=[[c] for c in tickets["channel"]],
+        report_count=count,
+        opened_at=opened,
+        last_report_at=opened,
+        coordination_due_at=opened + pd.Timedelta(hours=6),
+        completion_due_at=opened + pd.Timedelta(days=7),
+        status=status,
+        status_at=done_at.where(done, begun_at.where(begun, opened)),
+        frozen=done | begun,
+        first_report_id=ids,
+        first_arrival=tickets["arrival"],
+        version=1,
     )
     kinds = [
-        ("opened", np.ones(n, bool), opened, None), ("begun", begun, begun_at, "proses"), ("done", done, done_at, status),
+        ("opened", np.ones(n, bool), opened, None),
+        ("begun", begun, begun_at, "proses"),
+        ("done", done, done_at, status),
     ]
-    history = pd.concat([
-        pd.DataFrame({
-            "event_id": [short_hash(t, what) for t in tickets["ticket_id"]], "ticket_id": tickets["ticket_id"],
-            "event": "opened" if what == "opened" else "status", "happened_at": at, "actor": "pipeline" if what == "opened" else "operator",
-            "report_id": ids if what == "opened" else None, "status": new, "detail": "{}", "arrival": tickets["arrival"],
-        })[which]
-        for what, which, at, new in kinds
-    ])
+    history = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "event_id": [short_hash(t, what) for t in tickets["ticket_id"]],
+                    "ticket_id": tickets["ticket_id"],
+                    "event": "opened" if what == "opened" else "status",
+                    "happened_at": at,
+                    "actor": "pipeline" if what == "opened" else "operator",
+                    "report_id": ids if what == "opened" else None,
+                    "status": new,
+                    "detail": "{}",
+                    "arrival": tickets["arrival"],
+                }
+            )[which]
+            for what, which, at, new in kinds
+        ]
+    )
     return tickets, history
 
 
 def _ledger(landed: pd.DataFrame, links: pd.DataFrame, said: pd.DataFrame, entry: int) -> pa.Table:
     key = ["channel", "stream", "sequence"]
-    counted = landed.assign(**{
-        column: landed["outcome"] == outcome
-        for column, outcome in (("reports", "report"), ("repeats", "repeat"), ("filtered", "filtered"),
-                                ("quarantined", "quarantined"), ("events", "event"))
-    }).merge(links[["report_id", "level"]], on="report_id", how="left")
+    counted = landed.assign(
+        **{
+            column: landed["outcome"] == outcome
+            for column, outcome in (
+                ("reports", "report"),
+                ("repeats", "repeat"),
+                ("filtered", "filtered"),
+                ("quarantined", "quarantined"),
+                ("events", "event"),
+            )
+        }
+    ).merge(links[["report_id", "level"]], on="report_id", how="left")
     counted["tickets_opened"] = counted["level"] == "opened"
     counted["tickets_joined"] = counted["level"].notna() & ~counted["tickets_opened"]
     sums = ["reports", "repeats", "filtered", "quarantined", "events", "tickets_opened", "tickets_joined"]
-    batches = counted.groupby(key).agg(
-        messages=("row", "size"), landed_at=("received_at", "max"), **{c: (c, "sum") for c in sums}
-    ).reset_index()
+    batches = (
+        counted.groupby(key)
+        .agg(messages=("row", "size"), landed_at=("received_at", "max"), **{c: (c, "sum") for c in sums})
+        .reset_index()
+    )
     batches = batches.assign(
-        entry=entry, batch_id=[short_hash(*map(str, k)) for k in batches[key].itertuples(index=False)], run_id="made",
-        landed_day=_days(batches["landed_at"]), loaded_at=batches["landed_at"] + pd.Timedelta(minutes=1), seconds=0.1,
+        entry=entry,
+        batch_id=[short_hash(*map(str, k)) for k in batches[key].itertuples(index=False)],
+        run_id="made",
+        landed_day=batches["landed_at"].dt.tz_convert(_WIB).dt.date,
+        loaded_at=batches["landed_at"] + pd.Timedelta(minutes=1),
+        seconds=0.1,
     )
     return _table(batches, LEDGER)
-
-
-def _days(times: pd.Series) -> list[date]:
-    return list(times.dt.tz_convert(_WIB).dt.date)

@@ -87,9 +87,9 @@ def last_said(landing: Landing, channel: str, stream: str) -> datetime | None:
     for sequence in reversed(landing.sequences(channel, stream)[-_LOOK_BACK:]):
         batch = landing.read(BatchRef(channel, stream, sequence), columns=["occurred_at", "fetched_at"])
         if batch.num_rows:
+            said = pc.fill_null(batch["occurred_at"], batch["fetched_at"])
             # A clock that is ahead must not make a dead stream look alive.
-            said = pc.min_element_wise(batch["occurred_at"], batch["fetched_at"])
-            found.append(pc.max(said).as_py())
+            found.append(min(pc.max(said).as_py(), pc.max(batch["fetched_at"]).as_py()))
     return max(found, default=None)
 
 

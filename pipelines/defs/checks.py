@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from pipelines.defs.loading import REPORTS_KEY, TICKETS_KEY
-from pipelines.defs.resources import WAREHOUSE, Kanal, failed
-from pipelines.errors import KanalError, TransientError
+from pipelines.defs.resources import WAREHOUSE, Kanal, again_or_failed
+from pipelines.errors import KanalError
 from pipelines.sinks.warehouse import open_warehouse
 
 RECONCILED, UNIQUE, IN_RANGE = "reconciled", "keys_unique", "confidence_in_range"
@@ -34,18 +34,15 @@ def check_of(violation: str) -> tuple[dg.AssetKey, str]:
     return key, UNIQUE if ": key (" in violation else RECONCILED
 
 
-@dg.multi_asset_check(
-    name="prove_warehouse", specs=SPECS, pool=WAREHOUSE,
-    retry_policy=dg.RetryPolicy(max_retries=3, delay=20, backoff=dg.Backoff.EXPONENTIAL),
-)
-def prove_warehouse(kanal: Kanal) -> Iterator[dg.AssetCheckResult]:
+@dg.multi_asset_check(name="prove_warehouse", specs=SPECS, pool=WAREHOUSE)
+def prove_warehouse(context: dg.AssetCheckExecutionContext, kanal: Kanal) -> Iterator[dg.AssetCheckResult]:
     """Count what breaks each promise; one opening of the warehouse for all."""
     settings = kanal.settings()
     try:
         with open_warehouse(settings.warehouse) as warehouse:
             violations = warehouse.violations()
     except KanalError as error:
-        raise failed(error, retry=isinstance(error, TransientError)) from None
+        raise again_or_failed(context.op_execution_context, error) from None
     yield from results(violations)
 
 

@@ -81,6 +81,6 @@ def logged(context: dg.AssetExecutionContext) -> Progress:
         done[what] = done.get(what, 0) + steps
         if time.monotonic() - last >= _SAY_EVERY:
             last = time.monotonic()
-            context.log.info(f"{what}: {done[what]:,}" + (f" of {total:,}" if total else ""))
+            context.log.info("%s: %d of %s", what, done[what], total or "unknown")
 
     return progress

@@ -14,8 +14,8 @@ from pipelines import flow
 from pipelines import knowledge as known
 from pipelines.contracts import LANDED, WIB, Stream
 from pipelines.defs import backlog, described
-from pipelines.defs.resources import DAYS, OWNERS, Kanal, asked_days, configured, day_of, failed
-from pipelines.errors import KanalError, TransientError
+from pipelines.defs.resources import DAYS, OWNERS, Kanal, again_or_failed, asked_days, configured, day_of, failed
+from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 
@@ -25,9 +25,6 @@ _BUSY = (
     dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
 )
-# Bridges a hiccup. A longer one is the schedule's: a run that waits would hold a place in the queue.
-_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-_LONGEST_WAIT = 60.0
 _MAX_RUNTIME = "1800"
 _KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
 
@@ -76,6 +73,7 @@ def landing() -> dg.Definitions:
 
 def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
     streams, key = flow.streams_of(settings, channel), key_of(channel)
+    speaks = channel != flow.FEEDBACK.channel  # officers may rest
 
     @dg.asset(
         key=key,
@@ -86,11 +84,10 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         owners=OWNERS,
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        retry_policy=_RETRY,
         # Whether the channel was asked; whether it said anything is the check's.
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_asked_within(settings)),
         metadata={"dagster/column_schema": described.table_schema(LANDED)},
-        check_specs=[dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams))],
+        check_specs=[dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams))] if speaks else [],
     )
     def land(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
         settings, now = kanal.settings(), flow.utc_now()
@@ -105,12 +102,12 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         ]
         stopped = [p.error for p in pulled if p.error]
         if len(stopped) < len(pulled):
-            path = dg.MetadataValue.path(settings.landing_dir / channel)
             yield dg.MaterializeResult(
-                metadata=described.pulled_metadata(pulled) | {"path": path}, check_results=[_spoke(settings, streams, now)]
+                metadata=described.pulled_metadata(pulled) | {"path": dg.MetadataValue.path(settings.landing_dir / channel)},
+                check_results=[_spoke(settings, streams, now)] if speaks else [],
             )
         if stopped:
-            raise _failure(stopped) from None
+            raise again_or_failed(context, _together(stopped)) from None
 
     return land
 
@@ -125,28 +122,27 @@ def _since(context: dg.AssetExecutionContext, now: datetime) -> date | None:
     return days[0] if days and days[0].isoformat() < day_of(now) else None
 
 
-def _failure(errors: list[KanalError]) -> dg.Failure:
-    """One Failure for the streams that stopped; tried again only where waiting a little may mend all."""
-    patient = all(isinstance(e, TransientError) and (e.retry_after or 0) <= _LONGEST_WAIT for e in errors)
-    failure = failed(KanalError("\n".join(str(e) for e in errors)), retry=patient)
-    transient = all(isinstance(e, TransientError) for e in errors)
-    return dg.Failure(failure.description, metadata={"transient": transient}, allow_retries=patient)
+def _together(errors: list[KanalError]) -> KanalError:
+    """One error for the streams that stopped: transient where waiting may mend them all."""
+    told = "\n".join(str(e) for e in errors)
+    waits = [e.retry_after or 0 for e in errors if isinstance(e, TransientError)]
+    return TransientError(told, retry_after=max(waits)) if len(waits) == len(errors) else PermanentError(told)
 
 
 def _spoke(settings: Settings, streams: tuple[Stream, ...], now: datetime) -> dg.AssetCheckResult:
     """Whether every stream of the channel has said something within its hours."""
-    landing, rows = Landing(settings.landing_dir), []
+    landing, rows, silent = Landing(settings.landing_dir), [], []
     for stream in streams:
         said = backlog.last_said(landing, stream.channel, stream.name)
-        rows.append({
-            "stream": stream.key, "last_said": said.astimezone(WIB).isoformat(timespec="minutes") if said else "never",
-            "hours": round((now - said).total_seconds() / 3600, 1) if said else -1.0, "stale_after": backlog.stale_hours(stream),
-        })
-    silent = [r["stream"] for r in rows if not 0 <= r["hours"] <= r["stale_after"]]
+        hours = backlog.stale_hours(stream)
+        if said is None or now - said > timedelta(hours=hours):
+            silent.append(stream.key)
+        last = said.astimezone(WIB).isoformat(timespec="minutes") if said else "never"
+        rows.append(dg.TableRecord({"stream": stream.key, "last_said": last, "stale_hours": hours}))
     return dg.AssetCheckResult(
         check_name=SPOKE, passed=not silent, severity=dg.AssetCheckSeverity.WARN,
         description=f"silent: {', '.join(silent)}" if silent else "every stream has spoken lately",
-        metadata={"streams": dg.MetadataValue.table([dg.TableRecord(r) for r in rows])},
+        metadata={"streams": dg.MetadataValue.table(rows)},
     )
 
 

@@ -12,8 +12,8 @@ from pipelines import flow
 from pipelines.contracts import REPORTS, TICKETS
 from pipelines.defs import described
 from pipelines.defs.landing import channels_of, key_of
-from pipelines.defs.resources import DAYS, OWNERS, WAREHOUSE, Kanal, asked_days, configured, failed
-from pipelines.errors import KanalError, TransientError
+from pipelines.defs.resources import DAYS, OWNERS, WAREHOUSE, Kanal, again_or_failed, asked_days, configured, failed
+from pipelines.errors import KanalError, PermanentError
 from pipelines.settings import Settings
 from pipelines.sinks import crm, duck
 from pipelines.sinks.warehouse import open_warehouse
@@ -21,7 +21,6 @@ from pipelines.sinks.warehouse import open_warehouse
 REPORTS_KEY, TICKETS_KEY, CRM_KEY = dg.AssetKey("reports"), dg.AssetKey("tickets"), dg.AssetKey("crm")
 ANALYTICS_KEY, REPORT_KEY = dg.AssetKey("analytics"), dg.AssetKey("report")
 JOB = "load"
-_RETRY = dg.RetryPolicy(max_retries=3, delay=20, backoff=dg.Backoff.EXPONENTIAL)
 _MAX_RUNTIME = "3600"  # a load that is cut short loses nothing: the next goes on behind the last group
 
 
@@ -52,7 +51,7 @@ def loading() -> dg.Definitions:
 
 def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="load_landed", pool=WAREHOUSE, retry_policy=_RETRY, backfill_policy=dg.BackfillPolicy.single_run(),
+        name="load_landed", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
         specs=[
             _spec(REPORTS_KEY, described.about(REPORTS), group="warehouse", deps=landed, kinds={"duckdb", "python"},
                   **{"dagster/column_schema": described.table_schema(REPORTS, unique=("report_id",))}),
@@ -61,14 +60,15 @@ def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
         ],
     )
     def load_landed(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
-        settings, failures = kanal.settings(), {}
+        settings = kanal.settings()
+        failures: dict[str, str] = {}
         try:
             loaded = flow.load(settings, run_id=context.run_id, failures=failures, progress=described.logged(context))
             with open_warehouse(settings.warehouse) as warehouse:
                 mark = warehouse_mark(settings, warehouse.last_entry())
                 reports, tickets = (duck.one(warehouse.con, f"SELECT count(*) FROM {t}") for t in ("reports", "tickets"))
         except KanalError as error:
-            raise _failure(error) from None
+            raise again_or_failed(context, error) from None
         common = mark | {"path": dg.MetadataValue.path(settings.warehouse)}
         yield dg.MaterializeResult(
             asset_key=REPORTS_KEY, metadata=described.loaded_metadata(loaded) | common | {"dagster/row_count": reports}
@@ -76,7 +76,7 @@ def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
         changes = {"opened": loaded.opened, "joined": loaded.joined}
         yield dg.MaterializeResult(asset_key=TICKETS_KEY, metadata=common | changes | {"dagster/row_count": tickets})
         if failures:
-            raise failed(KanalError("\n".join(failures.values())))
+            raise failed(PermanentError("\n".join(failures.values())))
 
     return load_landed
 
@@ -85,17 +85,17 @@ def _deliver() -> dg.AssetsDefinition:
     schema = crm.TABLES["tickets"]
 
     @dg.multi_asset(
-        name="deliver", pool=WAREHOUSE, retry_policy=_RETRY, backfill_policy=dg.BackfillPolicy.single_run(),
+        name="deliver", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
         specs=[_spec(CRM_KEY, "The CRM's own store, brought up to date with the tickets. Officers' columns stay theirs.",
                      group="published", deps=[TICKETS_KEY], kinds={"duckdb", "postgres"},
                      **{"dagster/column_schema": described.table_schema(schema, unique=("ticket_id",))})],
     )
-    def deliver(kanal: Kanal) -> dg.MaterializeResult:
+    def deliver(context: dg.AssetExecutionContext, kanal: Kanal) -> dg.MaterializeResult:
         settings = kanal.settings()
         try:
             written = flow.deliver(settings)
         except KanalError as error:
-            raise _failure(error) from None
+            raise again_or_failed(context, error) from None
         place = "PostgreSQL" if settings.crm_url_env else dg.MetadataValue.path(settings.crm)
         return dg.MaterializeResult(metadata={"tickets_written": written, "path": place})
 
@@ -104,7 +104,7 @@ def _deliver() -> dg.AssetsDefinition:
 
 def _publish() -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="publish", pool=WAREHOUSE, retry_policy=_RETRY, backfill_policy=dg.BackfillPolicy.single_run(),
+        name="publish", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
         specs=[
             _spec(ANALYTICS_KEY, "analytics.duckdb: masked reports, tickets and figures, for any DuckDB client. A"
                   " snapshot, so its readers disturb no load.", group="published",
@@ -118,7 +118,7 @@ def _publish() -> dg.AssetsDefinition:
         try:
             made = flow.publish(settings, hurry=bool(asked_days(context)))
         except KanalError as error:
-            raise _failure(error) from None
+            raise again_or_failed(context, error) from None
         if made is None:
             context.log.info("nothing new to publish, or the last snapshot is younger than [snapshot] allows")
             return
@@ -128,7 +128,3 @@ def _publish() -> dg.AssetsDefinition:
             )
 
     return publish
-
-
-def _failure(error: KanalError) -> dg.Failure:
-    return failed(error, retry=isinstance(error, TransientError))

@@ -8,12 +8,16 @@ import dagster as dg
 
 from pipelines import settings as kanal_settings
 from pipelines.contracts import WIB
-from pipelines.errors import KanalError, SettingsError
+from pipelines.errors import KanalError, SettingsError, TransientError
 from pipelines.settings import Settings
 
 FIRST_DAY = date(2026, 1, 1)
 WAREHOUSE = "warehouse"  # the pool of one that everything which opens the warehouse runs in
 OWNERS = ["team:data-engineering"]
+Runs = dg.AssetExecutionContext | dg.OpExecutionContext
+
+# Bridges a hiccup. A longer one is the schedule's: a run that waits holds a place in the queue.
+_RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 2, 10.0, 60.0
 
 # A label for people and backfills: what is loaded is driven by the ledger. Today is a partition.
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), timezone=str(WIB), end_offset=1)
@@ -50,9 +54,21 @@ def configured() -> Settings | None:
         return None
 
 
-def failed(error: KanalError, *, retry: bool = False) -> dg.Failure:
+def failed(error: KanalError) -> dg.Failure:
     """The error as Dagster shows it. Raise it `from None`: causes may quote what nobody may read."""
-    return dg.Failure(str(error), metadata={"transient": retry}, allow_retries=retry)
+    return dg.Failure(str(error), metadata={"transient": isinstance(error, TransientError)}, allow_retries=False)
+
+
+def again_or_failed(context: Runs, error: KanalError) -> dg.Failure | dg.RetryRequested:
+    """What to raise, `from None`: a TransientError is tried again in a while, a few times; the rest fails.
+
+    A RetryPolicy would try faults of the code again too, and tell of its own limit instead of the error.
+    """
+    wait = (error.retry_after or 0) if isinstance(error, TransientError) else None
+    if wait is None or wait > _LONGEST_WAIT or context.retry_number >= _RETRIES:
+        return failed(error)
+    context.log.warning("tried again in a while: %s", error)
+    return dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=max(wait, _FIRST_WAIT * 2**context.retry_number))
 
 
 def day_of(at: datetime) -> str:

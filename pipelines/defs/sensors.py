@@ -81,7 +81,7 @@ def _mark(instance: dg.DagsterInstance, settings: Settings) -> tuple[int, dateti
     metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
     if metadata.get("warehouse") != f"{settings.warehouse}#{settings.warehouse.stat().st_ino}":
         return -1, None
-    return metadata["entry"], datetime.fromtimestamp(event.timestamp, UTC)
+    return int(str(metadata["entry"])), datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def _last_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
@@ -117,7 +117,7 @@ def _snapshot_behind(settings: Settings, loaded_at: datetime | None, now: dateti
 
 def _inbox_files(channels: list[str]) -> dg.SensorDefinition:
     @dg.sensor(
-        name="inbox_files", job_names=[job_name(c) for c in channels], minimum_interval_seconds=20,
+        name="inbox_files", jobs=[dg.UnresolvedAssetJobDefinition], minimum_interval_seconds=20,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a channel's landing as soon as a file appears or changes in one of its inboxes.",
     )

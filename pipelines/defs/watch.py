@@ -6,7 +6,7 @@ words only: what an unforeseen error says may quote a message, so its type stand
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import orjson
@@ -144,5 +144,6 @@ def silent(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
     for stream in settings.streams:
         said = backlog.last_said(landing, stream.channel, stream.name)
         hours = backlog.stale_hours(stream)
-        if said is not None and (now - said).total_seconds() > hours * 3600:
-            yield f"spoke {stream.key}", f"- {stream.key}: nothing said since {said.astimezone(WIB):%Y-%m-%d %H:%M} WIB (stale_hours {hours:g})"
+        if said is not None and now - said > timedelta(hours=hours):
+            last = f"{said.astimezone(WIB):%Y-%m-%d %H:%M} WIB"
+            yield f"spoke {stream.key}", f"- {stream.key}: nothing said since {last} (stale_hours = {hours:g})"

@@ -32,15 +32,27 @@ _CONFIG = {
     "background": "transparent",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": INK, "labelFontSize": 12, "titleColor": GREY, "titleFontSize": 12, "titleFontWeight": "normal",
-        "gridColor": "#e3e8ed", "domainColor": "#b8c2cc", "tickColor": "#b8c2cc", "labelLimit": 260,
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "titleColor": GREY,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": "#e3e8ed",
+        "domainColor": "#b8c2cc",
+        "tickColor": "#b8c2cc",
+        "labelLimit": 260,
     },
     "legend": {
-        "labelColor": INK, "labelFontSize": 12, "orient": "top", "title": None, "offset": 4, "columnPadding": 40,
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "orient": "top",
+        "title": None,
+        "offset": 4,
+        "columnPadding": 40,
         "labelLimit": 240,
     },
     "text": {"color": INK, "fontSize": 12},
-}  # fmt: skip
+}
 
 
 def daily(days: pd.DataFrame, width: int) -> str:
@@ -58,7 +70,7 @@ def months(rows: pd.DataFrame, width: int) -> str:
     bars = alt.Chart(rows).encode(_months(width), _count(rows))
     color = alt.condition("datum.complete", alt.value(BLUE), alt.value(PALE))
     shown = bars.mark_bar().encode(color=color)
-    if len(rows) * 45 <= width:
+    if len(rows) * _room(rows["reports"]) <= width:
         shown += bars.mark_text(dy=-7).encode(text=alt.Text("reports:Q", format=",d"))
     return _draw(shown, width, 200)
 
@@ -79,12 +91,16 @@ def load(rows: pd.DataFrame, width: int) -> str:
     """Horizontal bars in two parts. rows: name, part, place (order of the part), value."""
     names = list(dict.fromkeys(rows["name"]))
     parts = rows.sort_values("place")["part"].unique().tolist()
-    bars = alt.Chart(rows).mark_bar().encode(
-        alt.Y("name:N", sort=names, axis=_names(rows, width)),
-        alt.X("value:Q", axis=alt.Axis(title=None, format=",d", tickMinStep=1, tickCount=5)),
-        alt.Color("part:N", scale=alt.Scale(domain=parts, range=[BLUE, RED]), legend=_legend(width)),
-        alt.Order("place:Q"),
-    )  # fmt: skip
+    bars = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            alt.Y("name:N", sort=names, axis=_names(rows, width)),
+            alt.X("value:Q", axis=alt.Axis(title=None, format=",d", tickMinStep=1, tickCount=5)),
+            alt.Color("part:N", scale=alt.Scale(domain=parts, range=[BLUE, RED]), legend=_legend(width)),
+            alt.Order("place:Q"),
+        )
+    )
     return _draw(bars, width, 28 * len(names))
 
 
@@ -97,7 +113,9 @@ def heat(rows: pd.DataFrame, width: int) -> str:
     )
     most = max(1, int(rows["value"].max()))
     fill = cells.mark_rect(stroke="white", strokeWidth=2).encode(
-        alt.Color("value:Q", scale=alt.Scale(domain=[0, most / 2, most], range=["#eef3f8", "#8fb3d4", BLUE]), legend=None)
+        alt.Color(
+            "value:Q", scale=alt.Scale(domain=[0, most / 2, most], range=["#eef3f8", "#8fb3d4", BLUE]), legend=None
+        )
     )
     color = alt.condition(f"datum.value > {most * 0.7}", alt.value("white"), alt.value(INK))
     text = cells.mark_text(fontSize=11).encode(text=alt.Text("value:Q", format=",d"), color=color)
@@ -106,12 +124,16 @@ def heat(rows: pd.DataFrame, width: int) -> str:
 
 def kept(rows: pd.DataFrame, width: int) -> str:
     """Two lines of shares by month. rows: month (label), clock, share (0..1)."""
-    lines = alt.Chart(rows).mark_line(point=alt.OverlayMarkDef(size=45), strokeWidth=2.5).encode(
-        _months(width),
-        alt.Y("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(title=None, format="%", tickCount=5)),
-        alt.Color("clock:N", scale=alt.Scale(range=[BLUE, "#3f8f83"]), sort=None, legend=_legend(width)),
-        strokeDash=alt.StrokeDash("clock:N", sort=None, legend=_legend(width)),
-    )  # fmt: skip
+    lines = (
+        alt.Chart(rows)
+        .mark_line(point=alt.OverlayMarkDef(size=45), strokeWidth=2.5)
+        .encode(
+            _months(width),
+            alt.Y("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(title=None, format="%", tickCount=5)),
+            alt.Color("clock:N", scale=alt.Scale(range=[BLUE, "#3f8f83"]), sort=None, legend=_legend(width)),
+            strokeDash=alt.StrokeDash("clock:N", sort=None, legend=_legend(width)),
+        )
+    )
     return _draw(lines, width, 200)
 
 

@@ -33,7 +33,7 @@ UNKNOWN = "unknown"
 UNKNOWN_NAME = "Belum ditentukan"
 CLOSED = "('selesai', 'ditolak')"
 
-_KEPT_BACK = {
+KEPT_BACK = {
     "source_ref",
     "version",
     "author_key",
@@ -182,7 +182,7 @@ ROWS: dict[str, Mart] = {
         LEFT JOIN snap.channels n ON n.channel = r.channel
         """,
         trace={"report_id": "r.report_id"},
-        like=[f for f in REPORTS if f.name not in _KEPT_BACK],
+        like=[f for f in REPORTS if f.name not in KEPT_BACK],
         ticket_id=(TEXT, "Its ticket; null for thanks"),
         link_level=(TEXT, "How it came to the ticket (links.level)"),
         link_score=(pa.int32(), "How strongly, 0..1000"),
@@ -201,7 +201,7 @@ ROWS: dict[str, Mart] = {
     "messages": mart(
         "One row for every landed message: what became of it. The end of the way back from any figure.",
         "SELECT * FROM messages",
-        like=[f for f in MESSAGES if f.name not in _KEPT_BACK],
+        like=[f for f in MESSAGES if f.name not in KEPT_BACK],
     ),
     "batches": mart(
         "One row for every landed batch: what it brought, when, and by which run.",

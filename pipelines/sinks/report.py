@@ -1,7 +1,7 @@
 """The trend report: one HTML file in Indonesian that needs no network, drawn from the snapshot.
 
 Belongs here: reading the snapshot, the headline figures and sentences, writing the page. What each
-section shows is in report_parts, how it looks in report.html.j2, what is counted in marts.
+section shows is in report_sections, how it looks in report.html.j2, what is counted in marts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipelines.contracts import WIB
 from pipelines.errors import PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks import report_parts as parts
+from pipelines.sinks import report_sections as sections
 from pipelines.sinks import wording as say
 
 _STALE_HOURS = 7 * 24  # desks open once a week
@@ -55,7 +56,7 @@ def draw(settings: Settings, now: datetime) -> Path:
             file.flush()
             os.fsync(file.fileno())
         temp.chmod(0o640)
-        os.replace(temp, settings.report)
+        temp.replace(settings.report)
     except OSError as error:
         raise TransientError(f"report: {settings.report} cannot be written: {error.strerror}") from error
     return settings.report
@@ -67,15 +68,18 @@ def page(con: duckdb.DuckDBPyConnection, now: datetime) -> str:
     about = parts.ask(con, "SELECT * FROM about")[0]
     span = parts.span_of(con) if about["reports"] else None
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     return templates.get_template("report.html.j2").render(
         about=about,
         span=span,
         cards=_cards(con, about, span) if span else [],
         findings=_findings(con, span) if span else [],
-        sections=parts.sections(con, span) if span else parts.sections_without_reports(con),
+        sections=sections.every(con, span) if span else sections.without_reports(con),
         example=_example(con, span) if span else None,
         drawn_at=say.moment(now),
         built_at=say.moment(about["built_at"]),
@@ -89,13 +93,14 @@ def _cards(con: duckdb.DuckDBPyConnection, about: dict[str, Any], span: parts.Sp
         con,
         "SELECT count(*) FILTER (open) AS open, count(*) FILTER (overdue) AS overdue,"
         " count(*) FILTER (open AND t.review_reason IS NOT NULL) AS review,"
-        " count(*) FILTER (r.review_reason IS NULL) / count(*) AS automatic"
+        " count(*) FILTER (r.review_reason IS NULL) / nullif(count(*), 0) AS automatic"
         " FROM tickets t JOIN reports r ON r.report_id = t.first_report_id WHERE superseded_by IS NULL",
     )[0] | {"sla": _share_in_time(con, span)}
     channels = parts.ask(
-        con, "SELECT count(*) FILTER (reports > 0) AS n FROM top_channels WHERE period = 'month' AND period_start = $month",
+        con,
+        "SELECT count(*) FILTER (reports > 0) AS n FROM top_channels WHERE period = 'month' AND period_start = $month",
         month=span.month,
-    )[0]["n"]  # fmt: skip
+    )[0]["n"]
     since = say.day(about["first_occurred_at"].astimezone(WIB).date())
     return [
         Card(f"Laporan, {month}", say.number(now["reports"]), _against(span, now, before, "reports")),
@@ -106,10 +111,12 @@ def _cards(con: duckdb.DuckDBPyConnection, about: dict[str, Any], span: parts.Sp
         Card("Selesai tepat waktu", say.percent(live["sla"]), f"tiket yang dibuka {month}"),
         Card("Menunggu ditinjau", say.number(live["review"]), "tiket terbuka", warn=live["review"] > 0),
         Card(
-            "Lewat batas waktu", say.number(live["overdue"]), f"dari {say.number(live['open'])} tiket terbuka",
+            "Lewat batas waktu",
+            say.number(live["overdue"]),
+            f"dari {say.number(live['open'])} tiket terbuka",
             warn=live["overdue"] > 0,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _totals(con: duckdb.DuckDBPyConnection, span: parts.Span) -> tuple[dict[str, int], dict[str, int]]:
@@ -136,7 +143,9 @@ def _findings(con: duckdb.DuckDBPyConnection, span: parts.Span) -> list[str]:
     """What a reader with half a minute should know, in sentences."""
     now, before = _totals(con, span)
     month, against = say.month(span.month), span.comparable and before["reports"]
-    compared = f", {say.change_words(now['reports'], before['reports'])} dari {say.month(span.before)}" if against else ""
+    compared = (
+        f", {say.change_words(now['reports'], before['reports'])} dari {say.month(span.before)}" if against else ""
+    )
     told = [f"Sepanjang {month} warga menyampaikan {say.number(now['reports'])} laporan{compared}."]
     top = _top(con, "categories", "category", span)
     if top:
@@ -152,17 +161,18 @@ def _findings(con: duckdb.DuckDBPyConnection, span: parts.Span) -> list[str]:
         told.append(f"Kanal terbesar: {channels[0]['name']}, {say.percent(channels[0]['share'])} dari semua laporan.")
     late = parts.ask(
         con,
-        "SELECT agency_name, sum(overdue)::BIGINT AS overdue FROM agency_load GROUP BY agency_id, agency_name"
+        "SELECT coalesce(agency_name, agency_id) AS name, sum(overdue)::BIGINT AS overdue FROM agency_load GROUP BY agency_id, agency_name"
         " HAVING sum(overdue) > 0 ORDER BY 2 DESC, 1 LIMIT 1",
     )
     if late:
         told.append(
-            f"Tiket lewat batas waktu terbanyak ada di {late[0]['agency_name']}: {say.number(late[0]['overdue'])} tiket."
+            f"Tiket lewat batas waktu terbanyak ada di {late[0]['name']}: {say.number(late[0]['overdue'])} tiket."
         )
     silent = parts.ask(
-        con, "SELECT channel_name AS name, min(hours_since_landed) AS hours FROM channel_freshness GROUP BY ALL"
+        con,
+        "SELECT coalesce(channel_name, channel) AS name, min(hours_since_landed) AS hours FROM channel_freshness GROUP BY ALL"
         f" HAVING min(hours_since_landed) > {_STALE_HOURS} ORDER BY 2 DESC",
-    )  # fmt: skip
+    )
     if silent:
         names = _listed([f"{row['name']} ({say.ago(row['hours'])})" for row in silent[:4]])
         told.append(f"Kanal tanpa kiriman baru lebih dari 7 hari: {names}.")
@@ -172,7 +182,7 @@ def _findings(con: duckdb.DuckDBPyConnection, span: parts.Span) -> list[str]:
 def _top(con: duckdb.DuckDBPyConnection, what: str, key: str, span: parts.Span) -> list[dict[str, Any]]:
     return parts.ask(
         con,
-        f"SELECT {key}_name AS name, * FROM top_{what} WHERE period = 'month' AND period_start = $month"
+        f"SELECT coalesce({key}_name, {key}) AS name, * FROM top_{what} WHERE period = 'month' AND period_start = $month"
         f" AND rank IS NOT NULL ORDER BY rank, {key}",
         month=span.month,
     )

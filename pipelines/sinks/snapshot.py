@@ -75,7 +75,7 @@ def build(settings: Settings, warehouse: Warehouse, names: Names, now: datetime)
         _fill(warehouse, temp, names, now)
         temp.chmod(0o640)
         _sync(temp)
-        os.rename(temp, path)
+        temp.rename(path)
         _sync(folder)
         _point(settings.analytics, path)
         prune(settings, keep=settings.snapshots_kept)
@@ -199,7 +199,7 @@ def _point(link: Path, target: Path) -> None:
     temp = link.with_name(f".{link.name}.new")
     temp.unlink(missing_ok=True)
     temp.symlink_to(os.path.relpath(target, link.parent))
-    os.replace(temp, link)
+    temp.replace(link)
     _sync(link.parent)
 
 

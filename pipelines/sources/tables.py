@@ -104,6 +104,7 @@ def fold(name: str) -> str:
 
 def read(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside]:
     """Every row of a file that can seek. Raises OSError where the disk fails."""
+    file.seek(0)
     yield from _read(file, name, "", layout, inside=False)
 
 
@@ -219,6 +220,8 @@ def _sheets(book: workbook.Book, name: str, place: str, layout: Layout) -> Itera
         yield from wrong
     elif others:  # one message for the file, not one for each sheet
         yield (wrong or others)[0]._replace(place=place)
+    else:
+        yield _aside(name, place, EMPTY)
 
 
 def _sheet(book: workbook.Book, title: str, name: str, where: str, layout: Layout) -> Iterator[Row | Aside]:

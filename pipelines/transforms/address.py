@@ -15,7 +15,9 @@ _RW = re.compile(r"(?<![a-z])r\.?w\.?[\s.:-]{0,4}(?:no[\s.]{0,2})?0*(\d{1,3})(?!
 _SLASH = re.compile(r"(?<![a-z])r\.?t\.?[\s.:]{0,4}0*(\d{1,3})\s{0,2}[/-]\s{0,2}0*(\d{1,3})(?![\d/])", re.I)
 # Not a price ("Rp 12500", "12.500"), not part of a longer number; a full stop may follow.
 POSTCODE = re.compile(r"(?<!\d)(?<!\d[.,])(?<!rp)(?<!rp[ .])\d{5}(?!\d|[.,]\d)", re.I)
-_STREET = re.compile(r"(?<![^\W_])(jl|jln|jalan|gg|gang)\b[.:]{0,2}\s*([\w'./-]+(?:[ \t]+[\w'./-]+){0,5})", re.I)
+_STREET = re.compile(
+    r"(?<![^\W_])(?:(jl|jln|gg)\b[.:]{0,2}|(jalan|gang)\b:?)\s*([\w'./-]+(?:[ \t]+[\w'./-]+){0,5})", re.I
+)
 # Words that end a street's name, or show that "jalan" and "gang" are no name at all.
 _STOP = frozenset(
     """
@@ -63,10 +65,10 @@ def street(text: str, place_at: Callable[[Sequence[str], int], bool]) -> str | N
     there ("jl flamboyan klender"), unless it begins so ("jl tebet timur raya").
     """
     for match in _STREET.finditer(text):
-        kind, rest = match.groups()
+        short, long, rest = match.groups()
         named = rest.replace(".", ". ").split()
         # "jalan" is also the thing that is broken, so its name needs a capital, a digit or "raya".
-        if len(kind) == 5 and not (rest[0].isupper() or rest[0].isdigit() or "raya" in (w.lower() for w in named[1:2])):
+        if long and long[0] in "jJ" and not (rest[0].isupper() or rest[0].isdigit() or "raya" in (w.lower() for w in named[1:2])):
             continue
         words = _name(named)
         for i in range(1, len(words)):
@@ -74,7 +76,7 @@ def street(text: str, place_at: Callable[[Sequence[str], int], bool]) -> str | N
                 words = words[:i]
                 break
         if words and not _GENERIC.issuperset(words):
-            return f"{'gang' if kind[0] in 'gG' else 'jalan'} {' '.join(words[:4])}"
+            return f"{'gang' if (short or long)[0] in 'gG' else 'jalan'} {' '.join(words[:4])}"
     return None
 
 
@@ -90,7 +92,7 @@ def _name(named: Sequence[str]) -> list[str]:
         if not bare or bare in _STOP or bare[:2] in ("rt", "rw") and bare[2:3].isdigit():
             break
         words.append(bare)
-        if word.endswith(".") and len(bare) > 3:
+        if (word.endswith(".") and len(bare) > 3) or (bare.isdigit() and len(words) > 1):
             break
     return words
 

@@ -22,7 +22,7 @@ _KM_PER_DEGREE = 111.195
 # 1,102 points of 2017 that lie in a known kelurahan; 72% of them over all margins.
 _MARGIN = (0.0, 0.11, 0.22, 0.33, 0.45)
 _RIGHT = (0.38, 0.54, 0.72, 0.85, 0.95)
-_REACH = 1.6  # of a kelurahan's own reach: farther from every centroid is outside
+_REACH = 1.3  # of a kelurahan's own reach: farther from every centroid is outside
 _EDGE = 0.4  # the same where boundaries are installed and none holds the point
 START = 4  # letters of a name that `starts` holds; shorter names are never looked for in text
 

@@ -35,7 +35,10 @@ _ROAD = frozenset(
 )
 # ... or where somebody goes to or comes from.
 _TOWARDS = frozenset(("arah", "menuju", "ke", "dari", "jurusan", "tujuan", "trayek", "rute", "via"))
-_FIELD, _ASKED, _NAMED, _SHARED, _MISSPELT, _POSTCODE, _LANDMARK, _PASSING = 0.9, 0.85, 0.6, 0.45, 0.75, 0.55, 0.55, 0.35
+# After a daily word that is a kelurahan's name and asked for: the name ends here ("kel dukuh kec ..", not "dukuh kupang").
+_CLOSING = frozenset("kec kecamatan rt rw jakarta jakpus jakut jakbar jaksel jaktim dki kota no".split()) | {""}
+_SCHOOLS = frozenset("sd sdn smp smpn sma sman smk smkn tk paud".split())  # their number is no street's
+_FIELD, _ASKED, _NAMED, _MISSPELT, _POSTCODE, _LANDMARK, _SHARED, _PASSING = 0.9, 0.85, 0.6, 0.6, 0.55, 0.55, 0.45, 0.35
 _ENOUGH = 0.5  # less names no kelurahan
 _PREFIX = re.compile(
     r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+",
@@ -163,13 +166,18 @@ def _read_fields(
     that it knows as outside, speaks for outside and against a kelurahan that only sounds alike."""
     asked = {"kota": kota, "kecamatan": kecamatan, "kelurahan": kelurahan}
     names = {level: join(_PREFIX.sub("", value.strip())) for level, value in asked.items() if value}
-    meant = {level: _meanings(name, level, gazetteer) for level, name in names.items() if name}
+    meant = {level: _exact(name, level, gazetteer) for level, name in names.items() if name}
+    if not meant.get("kelurahan", True) and meant.get("kecamatan", True):  # one slip is forgiven, not two
+        meant["kelurahan"] = _nearly(names["kelurahan"], "kelurahan", gazetteer)
+    elif not meant.get("kecamatan", True) and meant.get("kelurahan"):
+        area = gazetteer.kecamatan_of[gazetteer.row_of[meant["kelurahan"][0].code]]
+        meant["kecamatan"] = [m for m in _nearly(names["kecamatan"], "kecamatan", gazetteer) if m.code == area]
     unknown = [level for level, meanings in meant.items() if not meanings]
     abroad = "kecamatan" in unknown or (
         "kota" in unknown and any(m.level == "outside" for m in gazetteer.names.get(names["kota"], ()))
     )
     if abroad or (unknown and len(unknown) == len(meant) and unknown != ["kota"]):
-        heard.outside = 0.8
+        heard.outside = _FIELD
     for level, meanings in meant.items():
         for meaning in meanings:
             said = f"{level}={(asked[level] or '').strip()}"
@@ -184,12 +192,13 @@ def _read_fields(
             heard.words[said] = None
 
 
-def _meanings(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
-    """What a name means at a level, one slip of the pen forgiven."""
-    found = [m for m in gazetteer.names.get(name, ()) if m.level == level]
-    if not found and level != "kota" and (right := gazetteer.misspelt(name, level)):
-        found = [m for m in gazetteer.names[right] if m.level == level]
-    return found
+def _exact(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
+    return [m for m in gazetteer.names.get(name, ()) if m.level == level]
+
+
+def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
+    right = gazetteer.misspelt(name, level)
+    return _exact(right, level, gazetteer) if right else []
 
 
 def _read_names(heard: _Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
@@ -227,7 +236,7 @@ def _read_name(
     asked = "kelurahan" if before in _KELURAHAN else "kecamatan" if before in _KECAMATAN else ""
     if asked not in levels:
         asked = ""
-    passing = before in _ROAD or before in _TOWARDS or address.ends_street(behind)
+    passing = before in _ROAD or before in _TOWARDS or (address.ends_street(behind) and before not in _SCHOOLS)
     heard_it = False
     for level, code in meanings:
         if asked and level != asked:
@@ -238,6 +247,8 @@ def _read_name(
             continue
         heard_it = True
         weight = _ASKED if asked else _PASSING if passing else _NAMED
+        if asked and name in gazetteer.weak and behind not in _CLOSING:
+            weight = _SHARED
         if level == "kelurahan":
             row = gazetteer.row_of[code]
             if not asked and "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
@@ -273,7 +284,7 @@ def _read_misspelt(
                 if level == "kelurahan":
                     heard.row(gazetteer.row_of[code], _MISSPELT, "named", words)
                 else:
-                    heard.area(code, _MISSPELT, words)
+                    heard.area(code, _SHARED, words)
                 heard.words[words] = None
                 break
 
@@ -310,7 +321,7 @@ def _scores(heard: _Heard, gazetteer: Gazetteer) -> dict[int, float]:
         weight, kecamatan = said, gazetteer.kecamatan_of[row]
         if method != "reported":
             if heard.kecamatan.get(kecamatan, {}).keys() - heard.row_words[row]:
-                weight += 0.15
+                weight += 0.15 if len(areas) < 3 else 0.0
             elif heard.kecamatan and kecamatan not in heard.kecamatan:
                 weight -= 0.25
             if heard.kota and gazetteer.kota_of[row] not in heard.kota:
@@ -338,7 +349,8 @@ def _weigh(heard: _Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
         return Place(None, None, None, "outside", point.confidence)
     if best >= _ENOUGH and best > heard.outside:
         close = [r for r in ranked if best - scores[r] < 0.1]
-        if len(close) == 1:
+        told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
+        if len(close) == 1 or told:
             doubt = 0.1 if heard.outside > _ENOUGH else 0.0
             return _result(gazetteer, ranked[0], heard.rows[ranked[0]][1], best - doubt)
         codes = [gazetteer.codes[r] for r in close[:5]]

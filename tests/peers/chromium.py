@@ -22,11 +22,21 @@ from tests.peers import need
 
 _SECONDS = 60
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--disable-features=DialMediaRouteProvider", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars",
-    "--remote-debugging-pipe", "about:blank",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--disable-features=DialMediaRouteProvider",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+    "about:blank",
+)
 
 
 class Page:
@@ -129,9 +139,12 @@ def browser() -> Iterator[Page]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [sys.executable, "-c", _START, str(its_read), str(its_write), str(program), *_FLAGS]
         process = subprocess.Popen(
-            [*command, f"--user-data-dir={profile}"], pass_fds=(its_read, its_write), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*command, f"--user-data-dir={profile}"],
+            pass_fds=(its_read, its_write),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(its_read)
         os.close(its_write)
         try:

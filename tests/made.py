@@ -131,11 +131,10 @@ def rows(
     until: datetime = NOW,
     days: int = 185,
     entry: int = 0,
-    prefix: str = "a",
 ) -> dict[str, pa.Table]:
-    """Rows for Warehouse.write. prefix: of source ids, so that two calls do not clash."""
-    rng = np.random.default_rng(seed)
-    landed = _landed(reports, rng, until, days, prefix)
+    """Rows for Warehouse.write. Each entry has its own messages, and landing files that follow those before."""
+    rng = np.random.default_rng(seed + entry)
+    landed = _landed(reports, rng, until, days, entry)
     said = landed[landed["outcome"] == "report"].reset_index(drop=True)
     _judge(said, rng)
     leader = _leaders(said, rng)
@@ -167,7 +166,7 @@ def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, prefix: str) -> pd.DataFrame:
+def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, entry: int) -> pd.DataFrame:
     """Every message in recorded order, with what became of it."""
     n = reports + reports // 12
     start = until - timedelta(days=days)
@@ -193,8 +192,8 @@ def _landed(reports: int, rng: np.random.Generator, until: datetime, days: int, 
     )
     frame = pd.DataFrame({"channel": channel, "stream": stream, "occurred_at": at, "outcome": aside})
     number = frame.groupby(["channel", "stream"]).cumcount()
-    frame["sequence"], frame["row"] = number // _BATCH, number % _BATCH
-    frame["source_ref"] = [f"{prefix}{CANARY}-{i}" for i in range(n)]
+    frame["sequence"], frame["row"] = entry * 10_000 + number // _BATCH, number % _BATCH
+    frame["source_ref"] = [f"{CANARY}-{entry}-{i}" for i in range(n)]
     frame["version"] = "1"
     frame["report_id"] = [report_id_of(*k) for k in zip(channel, stream, frame["source_ref"], strict=True)]
     frame["stage"] = frame["outcome"].map({"filtered": "decode", "quarantined": "decode"})

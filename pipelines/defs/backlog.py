@@ -81,6 +81,17 @@ def _days(landing: Landing, refs: list[BatchRef]) -> Iterator[date]:
         yield landing.footer(ref).landed_day
 
 
+def rows_of_day(landing: Landing, channel: str, stream: str, day: date) -> int:
+    """Messages of the stream that landed on that day or later."""
+    rows = 0
+    for sequence in reversed(landing.sequences(channel, stream)):
+        footer = landing.footer(BatchRef(channel, stream, sequence))
+        if footer.landed_day < day:
+            break
+        rows += footer.rows
+    return rows
+
+
 def last_said(landing: Landing, channel: str, stream: str) -> datetime | None:
     """When the stream's newest message was said; when it was fetched where the source does not say."""
     found: list[datetime] = []

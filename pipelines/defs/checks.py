@@ -16,12 +16,24 @@ RECONCILED, UNIQUE, IN_RANGE = "reconciled", "keys_unique", "confidence_in_range
 _OF_TICKETS = ("tickets:", "ticket_events:", "links:", "leaders:", "leader_keys:")
 
 SPECS = [
-    dg.AssetCheckSpec(RECONCILED, asset=REPORTS_KEY, blocking=True, description=(
-        "Every landed message is accounted for: reports + repeats + filtered + quarantined + events, in ledger and tables.")),
-    dg.AssetCheckSpec(UNIQUE, asset=REPORTS_KEY, blocking=True, description="No message, report, contact or batch is there twice."),
+    dg.AssetCheckSpec(
+        RECONCILED,
+        asset=REPORTS_KEY,
+        blocking=True,
+        description=(
+            "Every landed message is accounted for: reports + repeats + filtered + quarantined + events, in ledger and tables."
+        ),
+    ),
+    dg.AssetCheckSpec(
+        UNIQUE, asset=REPORTS_KEY, blocking=True, description="No message, report, contact or batch is there twice."
+    ),
     dg.AssetCheckSpec(IN_RANGE, asset=REPORTS_KEY, blocking=True, description="Every confidence lies in 0..1."),
-    dg.AssetCheckSpec(RECONCILED, asset=TICKETS_KEY, blocking=True, description=(
-        "Every link joins a report and a ticket that exist, and tickets count their reports right.")),
+    dg.AssetCheckSpec(
+        RECONCILED,
+        asset=TICKETS_KEY,
+        blocking=True,
+        description=("Every link joins a report and a ticket that exist, and tickets count their reports right."),
+    ),
     dg.AssetCheckSpec(UNIQUE, asset=TICKETS_KEY, blocking=True, description="No ticket, link or event is there twice."),
 ]
 
@@ -52,7 +64,9 @@ def results(violations: Mapping[str, int]) -> Iterator[dg.AssetCheckResult]:
         mine = {what: rows for what, rows in violations.items() if check_of(what) == (spec.asset_key, spec.name)}
         broken = sorted(what for what, rows in mine.items() if rows)
         yield dg.AssetCheckResult(
-            asset_key=spec.asset_key, check_name=spec.name, passed=not broken,
+            asset_key=spec.asset_key,
+            check_name=spec.name,
+            passed=not broken,
             description=f"broken: {'; '.join(broken)}. Run: kanal audit, then kanal rebuild" if broken else "holds",
             metadata=mine,
         )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipelines import sources
 from pipelines.contracts import describe
 from pipelines.flow import Progress, Pulled
-from pipelines.load import Loaded
+from pipelines.outcomes import Loaded
 
 _SAY_EVERY = 30.0  # seconds between lines of progress in the log
 
@@ -26,7 +26,9 @@ def table_schema(schema: pa.Schema, *, unique: Sequence[str] = ()) -> dg.TableSc
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
-                f.name, str(f.type), describe(f),
+                f.name,
+                str(f.type),
+                describe(f),
                 dg.TableColumnConstraints(nullable=f.nullable, unique=f.name in unique and len(unique) == 1),
             )
             for f in schema
@@ -47,8 +49,13 @@ def catalogue_entry(source: str) -> str:
 def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
     """Counts of a landing run; row_count is of this run, not of all that ever landed."""
     rows = [
-        {"stream": p.stream, "messages": p.messages, "batches": p.batches, "seconds": round(p.seconds, 2),
-         "state": "stopped" if p.error else "done"}
+        {
+            "stream": p.stream,
+            "messages": p.messages,
+            "batches": p.batches,
+            "seconds": round(p.seconds, 2),
+            "state": "stopped" if p.error else "done",
+        }
         for p in pulled
     ]
     return {

@@ -7,24 +7,22 @@ are in no pool. A new channel or stream appears when Dagster reloads the code lo
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
+import orjson
 
 from pipelines import flow
 from pipelines import knowledge as known
 from pipelines.contracts import LANDED, WIB, Stream
 from pipelines.defs import backlog, described
-from pipelines.defs.resources import DAYS, OWNERS, Kanal, again_or_failed, asked_days, configured, day_of, failed
+from pipelines.defs.resources import DAYS, OWNERS, Kanal, again_or_failed, asked_days, busy, configured, day_of, failed
 from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 
 GROUP = "landing"
 SPOKE = "spoke_lately"
-_BUSY = (
-    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
-)
 _MAX_RUNTIME = "1800"
 _KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
 
@@ -47,28 +45,28 @@ def minutes(number: int, every: int) -> str:
     return f"{number % every}-59/{every} * * * *"
 
 
-def busy(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext, job: str) -> bool:
-    """Whether a run of the job is queued or going on."""
-    filters = dg.RunsFilter(job_name=job, statuses=list(_BUSY))
-    return bool(context.instance.get_runs(filters=filters, limit=1))
-
-
 @dg.definitions
 def landing() -> dg.Definitions:
     settings = configured()
     if settings is None:
         return dg.Definitions()
-    assets, jobs, schedules = [], [], []
+    assets, jobs, schedules, fed = [], [], [], {}
     for number, channel in enumerate(channels_of(settings)):
         asset = _asset(settings, channel)
         job = dg.define_asset_job(
-            job_name(channel), selection=dg.AssetSelection.assets(asset), tags={"dagster/max_runtime": _MAX_RUNTIME},
-            executor_def=dg.in_process_executor, description=f"Pull every stream of {channel} and land what is new.",
+            job_name(channel),
+            selection=dg.AssetSelection.assets(asset),
+            tags={"dagster/max_runtime": _MAX_RUNTIME},
+            executor_def=dg.in_process_executor,
+            description=f"Pull every stream of {channel} and land what is new.",
         )
         assets.append(asset)
         jobs.append(job)
+        if any("inbox" in s.options for s in flow.streams_of(settings, channel)):
+            fed[channel] = job
         schedules.append(_schedule(job.name, minutes(number, int(settings.every_minutes))))
-    return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules)
+    sensors = [_inbox_files(fed)] if fed else []
+    return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules, sensors=sensors)
 
 
 def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
@@ -97,13 +95,12 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
             raise failed(error) from None
         since = _since(context, now)
         progress = described.logged(context)
-        pulled = [
-            flow.land(settings, s, run_id=context.run_id, since=since, progress=progress) for s in streams
-        ]
+        pulled = [flow.land(settings, s, run_id=context.run_id, since=since, progress=progress) for s in streams]
         stopped = [p.error for p in pulled if p.error]
         if len(stopped) < len(pulled):
             yield dg.MaterializeResult(
-                metadata=described.pulled_metadata(pulled) | {"path": dg.MetadataValue.path(settings.landing_dir / channel)},
+                metadata=described.pulled_metadata(pulled)
+                | {"path": dg.MetadataValue.path(settings.landing_dir / channel)},
                 check_results=[_spoke(settings, streams, now)] if speaks else [],
             )
         if stopped:
@@ -140,7 +137,9 @@ def _spoke(settings: Settings, streams: tuple[Stream, ...], now: datetime) -> dg
         last = said.astimezone(WIB).isoformat(timespec="minutes") if said else "never"
         rows.append(dg.TableRecord({"stream": stream.key, "last_said": last, "stale_hours": hours}))
     return dg.AssetCheckResult(
-        check_name=SPOKE, passed=not silent, severity=dg.AssetCheckSeverity.WARN,
+        check_name=SPOKE,
+        passed=not silent,
+        severity=dg.AssetCheckSeverity.WARN,
         description=f"silent: {', '.join(silent)}" if silent else "every stream has spoken lately",
         metadata={"streams": dg.MetadataValue.table(rows)},
     )
@@ -171,12 +170,41 @@ def _registered(settings: Settings, channel: str) -> known.Channel | None:
 
 def _schedule(job: str, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{job}_schedule", job_name=job, cron_schedule=cron, execution_timezone=str(WIB),
+        name=f"{job}_schedule",
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone=str(WIB),
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if busy(context, job):
             return dg.SkipReason(f"the last {job} still runs")
         return dg.RunRequest(partition_key=day_of(context.scheduled_execution_time))
+
+    return tick
+
+
+def _inbox_files(jobs: dict[str, Any]) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="inbox_files",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=20,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a channel's landing as soon as a file appears or changes in one of its inboxes.",
+    )
+    def tick(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult:
+        settings, requests = kanal.settings(), []
+        seen = orjson.loads(context.cursor or "{}")
+        for channel in jobs:
+            state = backlog.inbox_state([s for s in settings.streams if s.channel == channel])
+            if state != seen.get(channel, "") and not busy(context, job_name(channel)):
+                seen[channel] = state
+                if state:
+                    requests.append(dg.RunRequest(job_name=job_name(channel), partition_key=day_of(flow.utc_now())))
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else dg.SkipReason("no new file"),
+            cursor=orjson.dumps(seen).decode(),
+        )
 
     return tick

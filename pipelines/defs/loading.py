@@ -29,10 +29,19 @@ def warehouse_mark(settings: Settings, entry: int) -> described.Metadata:
     return {"entry": entry, "warehouse": f"{settings.warehouse}#{settings.warehouse.stat().st_ino}"}
 
 
-def _spec(key: dg.AssetKey, about: str, *, group: str, deps: list[dg.AssetKey], kinds: set[str], **more: object) -> dg.AssetSpec:
+def _spec(
+    key: dg.AssetKey, about: str, *, group: str, deps: list[dg.AssetKey], kinds: set[str], **more: object
+) -> dg.AssetSpec:
     return dg.AssetSpec(
-        key, description=about, group_name=group, deps=deps, kinds=kinds, owners=OWNERS, partitions_def=DAYS,
-        metadata=more, skippable=group == "published",
+        key,
+        description=about,
+        group_name=group,
+        deps=deps,
+        kinds=kinds,
+        owners=OWNERS,
+        partitions_def=DAYS,
+        metadata=more,
+        skippable=group == "published",
     )
 
 
@@ -42,7 +51,9 @@ def loading() -> dg.Definitions:
     landed = [key_of(channel) for channel in channels_of(settings)] if settings else []
     assets = [_load(landed), _deliver(), _publish()]
     job = dg.define_asset_job(
-        JOB, selection=dg.AssetSelection.assets(*assets), executor_def=dg.in_process_executor,
+        JOB,
+        selection=dg.AssetSelection.assets(*assets),
+        executor_def=dg.in_process_executor,
         tags={"dagster/max_runtime": _MAX_RUNTIME, "dagster/priority": "1"},
         description="Refine, link and load everything landed and not yet loaded; deliver it; publish.",
     )
@@ -51,12 +62,26 @@ def loading() -> dg.Definitions:
 
 def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="load_landed", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
+        name="load_landed",
+        pool=WAREHOUSE,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         specs=[
-            _spec(REPORTS_KEY, described.about(REPORTS), group="warehouse", deps=landed, kinds={"duckdb", "python"},
-                  **{"dagster/column_schema": described.table_schema(REPORTS, unique=("report_id",))}),
-            _spec(TICKETS_KEY, described.about(TICKETS), group="warehouse", deps=[REPORTS_KEY], kinds={"duckdb", "python"},
-                  **{"dagster/column_schema": described.table_schema(TICKETS, unique=("ticket_id",))}),
+            _spec(
+                REPORTS_KEY,
+                described.about(REPORTS),
+                group="warehouse",
+                deps=landed,
+                kinds={"duckdb", "python"},
+                **{"dagster/column_schema": described.table_schema(REPORTS, unique=("report_id",))},
+            ),
+            _spec(
+                TICKETS_KEY,
+                described.about(TICKETS),
+                group="warehouse",
+                deps=[REPORTS_KEY],
+                kinds={"duckdb", "python"},
+                **{"dagster/column_schema": described.table_schema(TICKETS, unique=("ticket_id",))},
+            ),
         ],
     )
     def load_landed(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
@@ -66,7 +91,9 @@ def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
             loaded = flow.load(settings, run_id=context.run_id, failures=failures, progress=described.logged(context))
             with open_warehouse(settings.warehouse) as warehouse:
                 mark = warehouse_mark(settings, warehouse.last_entry())
-                reports, tickets = (duck.one(warehouse.con, f"SELECT count(*) FROM {t}") for t in ("reports", "tickets"))
+                reports, tickets = (
+                    duck.one(warehouse.con, f"SELECT count(*) FROM {t}") for t in ("reports", "tickets")
+                )
         except KanalError as error:
             raise again_or_failed(context, error) from None
         common = mark | {"path": dg.MetadataValue.path(settings.warehouse)}
@@ -85,10 +112,19 @@ def _deliver() -> dg.AssetsDefinition:
     schema = crm.TABLES["tickets"]
 
     @dg.multi_asset(
-        name="deliver", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
-        specs=[_spec(CRM_KEY, "The CRM's own store, brought up to date with the tickets. Officers' columns stay theirs.",
-                     group="published", deps=[TICKETS_KEY], kinds={"duckdb", "postgres"},
-                     **{"dagster/column_schema": described.table_schema(schema, unique=("ticket_id",))})],
+        name="deliver",
+        pool=WAREHOUSE,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        specs=[
+            _spec(
+                CRM_KEY,
+                "The CRM's own store, brought up to date with the tickets. Officers' columns stay theirs.",
+                group="published",
+                deps=[TICKETS_KEY],
+                kinds={"duckdb", "postgres"},
+                **{"dagster/column_schema": described.table_schema(schema, unique=("ticket_id",))},
+            )
+        ],
     )
     def deliver(context: dg.AssetExecutionContext, kanal: Kanal) -> dg.MaterializeResult:
         settings = kanal.settings()
@@ -104,13 +140,25 @@ def _deliver() -> dg.AssetsDefinition:
 
 def _publish() -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="publish", pool=WAREHOUSE, backfill_policy=dg.BackfillPolicy.single_run(),
+        name="publish",
+        pool=WAREHOUSE,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         specs=[
-            _spec(ANALYTICS_KEY, "analytics.duckdb: masked reports, tickets and figures, for any DuckDB client. A"
-                  " snapshot, so its readers disturb no load.", group="published",
-                  deps=[REPORTS_KEY, TICKETS_KEY], kinds={"duckdb"}),
-            _spec(REPORT_KEY, "report.html: trends by category, channel, area and agency, in one file for a browser.",
-                  group="published", deps=[ANALYTICS_KEY], kinds={"altair"}),
+            _spec(
+                ANALYTICS_KEY,
+                "analytics.duckdb: masked reports, tickets and figures, for any DuckDB client. A"
+                " snapshot, so its readers disturb no load.",
+                group="published",
+                deps=[REPORTS_KEY, TICKETS_KEY],
+                kinds={"duckdb"},
+            ),
+            _spec(
+                REPORT_KEY,
+                "report.html: trends by category, channel, area and agency, in one file for a browser.",
+                group="published",
+                deps=[ANALYTICS_KEY],
+                kinds={"altair"},
+            ),
         ],
     )
     def publish(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:

@@ -14,6 +14,13 @@ from pipelines.settings import Settings
 FIRST_DAY = date(2026, 1, 1)
 WAREHOUSE = "warehouse"  # the pool of one that everything which opens the warehouse runs in
 OWNERS = ["team:data-engineering"]
+_BUSY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 Runs = dg.AssetExecutionContext | dg.OpExecutionContext
 
 # Bridges a hiccup. A longer one is the schedule's: a run that waits holds a place in the queue.
@@ -71,6 +78,12 @@ def again_or_failed(context: Runs, error: KanalError) -> dg.Failure | dg.RetryRe
     return dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=max(wait, _FIRST_WAIT * 2**context.retry_number))
 
 
+def busy(context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext, job: str) -> bool:
+    """Whether a run of the job is queued or going on."""
+    filters = dg.RunsFilter(job_name=job, statuses=list(_BUSY))
+    return bool(context.instance.get_runs(filters=filters, limit=1))
+
+
 def day_of(at: datetime) -> str:
     """Partition of an aware time."""
     return max(at.astimezone(WIB).date(), FIRST_DAY).isoformat()
@@ -79,7 +92,9 @@ def day_of(at: datetime) -> str:
 def asked_days(context: dg.AssetExecutionContext) -> list[date]:
     """Landing days that a person asked for in Dagster; none where a schedule or sensor fired the run."""
     fired = {"dagster/schedule_name", "dagster/sensor_name"} & set(context.run.tags)
-    return [] if fired or not context.has_partition_key_range else [date.fromisoformat(k) for k in context.partition_keys]
+    return (
+        [] if fired or not context.has_partition_key_range else [date.fromisoformat(k) for k in context.partition_keys]
+    )
 
 
 @dg.definitions

@@ -1,4 +1,4 @@
-"""When to load, and when to look into an inbox. Both only ask landing and folders, never the warehouse.
+"""When to load: it asks landing, folders and Dagster, never the warehouse, for a reader blocks the writer.
 
 A run too many finds nothing to do, so nothing here has to be exact; no run_key is relied on.
 """
@@ -10,9 +10,8 @@ import orjson
 
 from pipelines.contracts import WIB
 from pipelines.defs import backlog
-from pipelines.defs.landing import busy, job_name
 from pipelines.defs.loading import ANALYTICS_KEY, JOB, REPORT_KEY, REPORTS_KEY
-from pipelines.defs.resources import Kanal, configured, day_of
+from pipelines.defs.resources import Kanal, busy, day_of
 from pipelines.flow import utc_now
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
@@ -23,17 +22,15 @@ _STOPPED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 @dg.definitions
 def sensors() -> dg.Definitions:
-    settings = configured()
-    fed = sorted({s.channel for s in settings.streams if "inbox" in s.options}) if settings else []
-    return dg.Definitions(sensors=[_landed_not_loaded(), *([_inbox_files(fed)] if fed else [])])
-
-
-# --- load -----------------------------------------------------------------------------------
+    return dg.Definitions(sensors=[_landed_not_loaded()])
 
 
 def _landed_not_loaded() -> dg.SensorDefinition:
     @dg.sensor(
-        name="landed_not_loaded", job_name=JOB, minimum_interval_seconds=20, default_status=dg.DefaultSensorStatus.RUNNING,
+        name="landed_not_loaded",
+        job_name=JOB,
+        minimum_interval_seconds=20,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts `load` for the landing days that hold messages without a row in the ledger.",
     )
     def tick(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult | dg.SkipReason:
@@ -58,7 +55,8 @@ def _landed_not_loaded() -> dg.SensorDefinition:
             request = dg.RunRequest(partition_key=day_of(now), asset_selection=[ANALYTICS_KEY, REPORT_KEY])
         cursor["recorded"] = recorded.text()
         return dg.SensorResult(
-            run_requests=[request] if request else [], skip_reason=None if request else dg.SkipReason(why),
+            run_requests=[request] if request else [],
+            skip_reason=None if request else dg.SkipReason(why),
             cursor=orjson.dumps(cursor).decode(),
         )
 
@@ -110,29 +108,3 @@ def _snapshot_behind(settings: Settings, loaded_at: datetime | None, now: dateti
     built = datetime.fromtimestamp(settings.analytics.stat().st_mtime, UTC)
     old_enough = now - built >= timedelta(minutes=settings.snapshot_minutes)
     return old_enough and (loaded_at > built or day_of(built) < day_of(now))
-
-
-# --- inboxes --------------------------------------------------------------------------------
-
-
-def _inbox_files(channels: list[str]) -> dg.SensorDefinition:
-    @dg.sensor(
-        name="inbox_files", jobs=[dg.UnresolvedAssetJobDefinition], minimum_interval_seconds=20,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a channel's landing as soon as a file appears or changes in one of its inboxes.",
-    )
-    def tick(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult:
-        settings, requests = kanal.settings(), []
-        seen = orjson.loads(context.cursor or "{}")
-        for channel in channels:
-            state = backlog.inbox_state([s for s in settings.streams if s.channel == channel])
-            if state != seen.get(channel, "") and not busy(context, job_name(channel)):
-                seen[channel] = state
-                if state:
-                    requests.append(dg.RunRequest(job_name=job_name(channel), partition_key=day_of(utc_now())))
-        return dg.SensorResult(
-            run_requests=requests, skip_reason=None if requests else dg.SkipReason("no new file"),
-            cursor=orjson.dumps(seen).decode(),
-        )
-
-    return tick

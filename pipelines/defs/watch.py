@@ -25,7 +25,8 @@ _FAILURE, _SUCCESS = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 
 
 @dg.sensor(
-    minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells people of failed runs: the first of a row, or the second where waiting may mend it; then once a day.",
 )
 def tell_failures(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult | dg.SkipReason:
@@ -36,7 +37,9 @@ def tell_failures(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Senso
     since = cursor.get("since") or flow.utc_now().isoformat()
     records = context.instance.get_run_records(
         filters=dg.RunsFilter(statuses=[_FAILURE], updated_after=datetime.fromisoformat(since)),
-        order_by="update_timestamp", ascending=True, limit=_MOST,
+        order_by="update_timestamp",
+        ascending=True,
+        limit=_MOST,
     )
     told = cursor.get("told", [])
     new = [r for r in records if r.dagster_run.run_id not in told]
@@ -57,7 +60,8 @@ def worth_telling(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """The second failure in a row; the first unless time may mend it; then the first of each day."""
     finished = dg.RunsFilter(job_name=record.dagster_run.job_name, statuses=[_FAILURE, _SUCCESS])
     earlier = [
-        r for r in instance.get_run_records(filters=finished, cursor=record.dagster_run.run_id, limit=2)
+        r
+        for r in instance.get_run_records(filters=finished, cursor=record.dagster_run.run_id, limit=2)
         if r.dagster_run.run_id != record.dagster_run.run_id
     ]
     if not earlier or earlier[0].dagster_run.status == _SUCCESS:
@@ -78,7 +82,9 @@ def _step_failures(instance: dg.DagsterInstance, record: dg.RunRecord) -> Iterat
 
 def _transient(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     told = [e.step_failure_data.user_failure_data for e in _step_failures(instance, record)]
-    return bool(told) and all(t is not None and "transient" in t.metadata and t.metadata["transient"].value for t in told)
+    return bool(told) and all(
+        t is not None and "transient" in t.metadata and t.metadata["transient"].value for t in told
+    )
 
 
 def _told(instance: dg.DagsterInstance, record: dg.RunRecord) -> str:
@@ -88,7 +94,9 @@ def _told(instance: dg.DagsterInstance, record: dg.RunRecord) -> str:
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         evaluation = entry.get_dagster_event().asset_check_evaluation_data
         if not evaluation.passed and evaluation.blocking:
-            lines.append(f"- check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}")
+            lines.append(
+                f"- check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
+            )
     for event in _step_failures(instance, record):
         failure = event.step_failure_data
         if failure.user_failure_data:
@@ -111,7 +119,8 @@ def _root_class(error: object) -> str:
 
 
 @dg.sensor(
-    minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells people of channels that Dagster did not ask in time, and of streams that fell silent; once, then once a day.",
 )
 def tell_silence(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult | dg.SkipReason:
@@ -123,9 +132,14 @@ def tell_silence(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Sensor
     found = dict([*not_asked(context.instance, channels_of(settings)), *silent(settings, now)])
     new = [what for what in found if told.get(what) != today]
     if new:
-        alerts.tell(settings.alerts, f"Kanal: silence on {len(new)} channels or streams", "\n".join(found[w] for w in sorted(new)))
+        alerts.tell(
+            settings.alerts,
+            f"Kanal: silence on {len(new)} channels or streams",
+            "\n".join(found[w] for w in sorted(new)),
+        )
     return dg.SensorResult(
-        skip_reason=dg.SkipReason(f"told of {len(new)} of {len(found)}"), cursor=orjson.dumps(dict.fromkeys(found, today)).decode(),
+        skip_reason=dg.SkipReason(f"told of {len(new)} of {len(found)}"),
+        cursor=orjson.dumps(dict.fromkeys(found, today)).decode(),
     )
 
 
@@ -135,7 +149,10 @@ def not_asked(instance: dg.DagsterInstance, channels: Sequence[str]) -> Iterator
     for key, record in instance.get_freshness_state_records(list(keys)).items():
         if record.freshness_state == "FAIL":
             channel = keys[key]
-            yield f"asked {channel}", f"- {channel}: {job_name(channel)} has not succeeded for too long; is its schedule on?"
+            yield (
+                f"asked {channel}",
+                f"- {channel}: {job_name(channel)} has not succeeded for too long; is its schedule on?",
+            )
 
 
 def silent(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:

@@ -191,7 +191,7 @@ def _reference(text: str) -> str:
 
 def plan_of(stream: Stream) -> Plan:
     """The Plan of a stream. Raises SettingsError that names the stream and the option at fault."""
-    return _plan(stream.key, orjson.dumps(dict(stream.options), default=str, option=orjson.OPT_SORT_KEYS))
+    return _plan(stream.key, orjson.dumps(dict(stream.options), default=str))
 
 
 @lru_cache(maxsize=256)
@@ -242,7 +242,7 @@ def _plan(key: str, options: bytes) -> Plan:
         settle_seconds=check.number("settle_seconds", 2, 0, 86_400),
         batch_rows=int(check.number("batch_rows", 2_000, 1, 10_000)),
         batch_bytes=int(check.number("batch_bytes", 8_000_000, 1, 64_000_000)),
-        fingerprint=short_hash(options.decode(), bits=60),
+        fingerprint=short_hash(orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode(), bits=60),
     )
 
 

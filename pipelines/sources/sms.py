@@ -279,8 +279,8 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
     con.close()
     raise PermanentError(
         f"{key}: {path} has schema {versions[-1] if versions else 'none'} of Gammu SMSD"
-        f"{' without ' + ', '.join(lacking) if lacking else ''}; Kanal reads 17 and 18. Update Gammu and its"
-        " database, or export the inbox and set csv_dir"
+        f"{' without ' + ', '.join(lacking) if lacking else ''}; Kanal reads 17 and 18. Bring Gammu and"
+        " its database up to date, or export the inbox and set csv_dir"
     )
 
 
@@ -333,7 +333,8 @@ def _from_files(
         files.setdefault(sha256(data).hexdigest()[:32], (path.relative_to(folder).as_posix(), data))
     if done >= set(files) and not held:
         return
-    messages, rows = [], {}
+    messages: list[Message] = []
+    rows: dict[str, Row] = {}
     for digest, (name, data) in files.items():
         try:
             for cells in _table(data):

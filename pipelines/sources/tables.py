@@ -290,16 +290,24 @@ def _table(
     if len(names) > _MAX_COLUMNS:
         yield _aside(name, place, f"punya {len(names)} kolom, terlalu banyak. Hapus yang tidak perlu.")
         return
-    if cut:
-        cut.width = len(header)
-    yield from _rows(records, names, place, layout, padded=cut is None or layout.short_rows)
+    if not cut:
+        yield from _rows(records, names, place, layout, most=_MAX_COLUMNS, least=0)
+        return
+    cut.width = len(header)
+    first = list(islice(records, _HEADER_WITHIN))
+    lengths = [len(r.cells) for _, r in first if any(cell.strip() for cell in r.cells)]
+    # Some exporters end every row with a separator. In one row alone it means that its cells have moved.
+    cut.width = max(cut.width, min(lengths, default=0))
+    reach = 1 + max((i for i, n in enumerate(names) if fold(n) in layout.mapped), default=0)
+    least = 0 if layout.short_rows else reach
+    yield from _rows(chain(first, records), names, place, layout, most=cut.width, least=least)
 
 
 def _rows(
-    records: Iterable[tuple[int, Record]], names: list[str], place: str, layout: Layout, *, padded: bool
+    records: Iterable[tuple[int, Record]], names: list[str], place: str, layout: Layout, *, most: int, least: int
 ) -> Iterator[Row]:
+    """Rows with `least` to `most` cells; the others have lost or won some, so they are set aside."""
     width = len(names)
-    least = 0 if padded else 1 + max((i for i, n in enumerate(names) if fold(n) in layout.mapped), default=0)
     down = {n: "" for n in names if fold(n) in layout.fill_down}
     for number, (cells, problem, raw) in records:
         where = _within(place, f"baris {number}")
@@ -307,12 +315,13 @@ def _rows(
             yield Row(where, {}, problem, raw)
             continue
         row = {name: cell for name, cell in zip(names, cells, strict=False) if cell and not cell.isspace()}
-        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+        if len(cells) > width:
             row |= {f"kolom {n}": cell for n, cell in enumerate(cells[width:], width + 1) if cell.strip()}
-            problem = TOO_MANY
         if not row:
             continue
-        if len(cells) < least:
+        if len(cells) > most:
+            problem = TOO_MANY
+        elif len(cells) < least:
             problem = TOO_FEW
         elif layout.encoding and any(_SURROGATE.search(cell) for cell in row.values()):
             problem = WRONG_ENCODING

@@ -1,6 +1,6 @@
 """A real SMS gateway: Gammu SMSD with a modem that is a folder, its inbox in SQLite.
 
-`gammu` starts it once a file of tests (0.2 s): what `deliver` puts into the folder it reads, joins
+`gateway` starts it once a file of tests (0.2 s): what `deliver` puts into the folder it reads, joins
 and writes as it does with a modem's messages. Its clock is Jakarta's. `text_parts` cuts a text as
 phones do. `create` and `insert` make an inbox by hand, for what a gateway cannot be made to write.
 """
@@ -139,6 +139,7 @@ def insert(path: Path, sender: str, pieces: Sequence[Piece], at: datetime, **cel
     texts = ["" if piece.coding == "8bit" else piece.text for piece in pieces]
     first = "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     with closing(sqlite3.connect(path, timeout=10)) as con:
+        con.execute("PRAGMA synchronous = off")
         for number, piece in enumerate(pieces):
             row: dict[str, object] = {
                 "ReceivingDateTime": f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}", "Text": piece.written,
@@ -218,8 +219,8 @@ def _hexadecimal(text: str) -> str:
     return text.encode("utf-16-be", "surrogatepass").hex().upper()
 
 
-@pytest.fixture(scope="module")
-def gammu() -> Iterator[Gammu]:
+@pytest.fixture(name="gateway", scope="module")
+def running_gammu() -> Iterator[Gammu]:
     """Gammu SMSD for one file of tests: it never rests, so it should not outlive them."""
     program = need("gammu-smsd", "gammu")
     base = Path(tempfile.mkdtemp(prefix="gammu"))

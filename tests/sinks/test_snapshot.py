@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,10 +99,12 @@ def test_nothing_personal_leaves_the_warehouse(half_year: Path) -> None:
     tables = {table for table, _ in columns}
     assert tables & {"vault", "leaders", "leader_keys"} == set()
     assert {column for _, column in columns} & (KEPT_BACK - {"version"}) == set()
-    authors = set(HALF_YEAR["reports"]["author_key"].to_pylist())
-    for table, column in columns:
-        values = [v for (v,) in read(half_year, f'SELECT DISTINCT "{column}"::VARCHAR FROM "{table}"') if v]
-        assert not [v for v in values if made.CANARY in v or v in authors], (table, column)
+    with duckdb.connect(str(half_year), read_only=True) as con:
+        con.register("_secret", pa.table({"value": HALF_YEAR["reports"]["author_key"]}))
+        for table, column in columns:
+            told = f'"{column}"::VARCHAR'
+            sql = f'SELECT count(*) FROM "{table}" WHERE {told} LIKE ? OR {told} IN (SELECT value FROM _secret)'
+            assert con.execute(sql, [f"%{made.CANARY}%"]).fetchall() == [(0,)], (table, column)
 
 
 def test_a_snapshot_opens_in_clients_of_the_first_stable_storage_format(half_year: Path) -> None:
@@ -148,7 +148,7 @@ def _plain_tops(key: str) -> dict[tuple[str, date, str], tuple[int, int, int, fl
                         now,
                         before,
                         now - before,
-                        (now - before) / before if before else None,
+                        round((now - before) / before, 9) if before else None,
                     )
     return lines
 
@@ -158,11 +158,12 @@ def test_tops_equal_a_plain_count_with_zeros_where_a_period_brought_nothing(
     half_year: Path, table: str, key: str
 ) -> None:
     rows = read(
-        half_year, f"SELECT period, period_start, {key}, reports, reports_before, change, change_ratio FROM {table}"
+        half_year,
+        f"SELECT period, period_start, {key}, reports, reports_before, change, round(change_ratio, 9) FROM {table}",
     )
     found = {tuple(row[:3]): tuple(row[3:]) for row in rows}
     assert len(found) == len(rows)
-    assert found == pytest.approx(_plain_tops(key))
+    assert found == _plain_tops(key)
     assert any(now == 0 and before > 0 for now, before, *_ in found.values())
 
 
@@ -184,11 +185,13 @@ def test_ranks_and_shares_are_of_the_period_and_the_undecided_stand_outside_the_
 
 
 def test_only_periods_that_were_over_count_as_complete(half_year: Path) -> None:
-    months = "SELECT DISTINCT period_start::VARCHAR[:7], complete FROM top_channels WHERE period = 'month' ORDER BY 1"
+    months = (
+        "SELECT DISTINCT strftime(period_start, '%Y-%m'), complete FROM top_channels WHERE period = 'month' ORDER BY 1"
+    )
     assert read(half_year, months)[-3:] == [("2026-04", True), ("2026-05", True), ("2026-06", False)]
     weeks = "SELECT DISTINCT period_start, complete FROM top_channels WHERE period = 'week' ORDER BY 1"
     # Monday 15 June, 10:00 in Jakarta: the week that ended on Sunday is over.
-    assert read(half_year, weeks)[-1] == (date(2026, 6, 8), True)
+    assert read(half_year, weeks)[-2:] == [(date(2026, 6, 8), True), (date(2026, 6, 15), False)]
 
 
 def test_figures_add_up_to_the_same_totals(half_year: Path) -> None:
@@ -301,7 +304,7 @@ def test_the_link_moves_to_each_new_snapshot_and_old_ones_go(tmp_path: Path) -> 
     built = [build(settings) for _ in range(4)]
     assert [p.name for p in built] == [f"analytics-{n}.duckdb" for n in (1, 2, 3, 4)]
     assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == ["analytics-3.duckdb", "analytics-4.duckdb"]
-    assert os.readlink(settings.analytics) == "snapshots/analytics-4.duckdb"
+    assert str(settings.analytics.readlink()) == "snapshots/analytics-4.duckdb"
     assert oct(built[-1].stat().st_mode & 0o777) == "0o640"
 
 
@@ -332,7 +335,7 @@ def test_a_reader_that_holds_an_old_snapshot_open_keeps_it(tmp_path: Path, few: 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "open\n"
-        build(settings, made.rows(60, prefix="b", entry=1))
+        build(settings, made.rows(60, entry=1))
         build(settings)
         assert not first.exists()
         assert reader.communicate("go\n")[0] == f"{expected}\n"
@@ -375,11 +378,11 @@ def test_a_build_that_fails_half_way_leaves_the_warehouse_usable(
 
 
 @pytest.fixture
-def published(settings: Settings, few: dict[str, pa.Table]) -> Iterator[Settings]:
+def published(settings: Settings, few: dict[str, pa.Table]) -> Settings:
     """Settings whose snapshot and report were made at NOW."""
     build(settings, few)
     settings.report.write_text("a report", "utf-8")
-    yield settings
+    return settings
 
 
 def _due(settings: Settings, minutes: float, *, hurry: bool = False, more: dict[str, pa.Table] | None = None) -> bool:
@@ -397,13 +400,13 @@ def test_the_same_contents_are_not_published_twice(published: Settings) -> None:
 
 
 def test_new_contents_wait_for_the_interval_unless_in_a_hurry(published: Settings) -> None:
-    assert not _due(published, 9, more=made.rows(10, prefix="b", entry=1))
+    assert not _due(published, 9, more=made.rows(10, entry=1))
     assert _due(published, 9, hurry=True)
     assert _due(published, 10)
 
 
 def test_a_clock_set_back_does_not_stop_publishing(published: Settings) -> None:
-    assert _due(published, -300, more=made.rows(10, prefix="b", entry=1))
+    assert _due(published, -300, more=made.rows(10, entry=1))
 
 
 def test_a_new_day_in_jakarta_is_due_because_open_tickets_got_older(published: Settings) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts import WIB
@@ -67,7 +68,9 @@ def test_a_header_says_which_part_an_sms_is(udh: str, part: Part | None) -> None
     assert part_of(udh) == part
 
 
-@pytest.mark.parametrize("udh", ["05", "050003AA03", "050003AA030201", "0500FFAA0302", "050003AA0G02", "0500 3AA0302", "0"])
+@pytest.mark.parametrize(
+    "udh", ["05", "050003AA03", "050003AA030201", "0500FFAA0302", "050003AA0G02", "0500 3AA0302", "0"]
+)
 def test_a_damaged_header_is_no_header(udh: str) -> None:
     with pytest.raises(ValueError, match="hexadecimal|says|cut off"):
         part_of(udh)
@@ -75,6 +78,7 @@ def test_a_damaged_header_is_no_header(udh: str) -> None:
         text_of(cells(row(1, "halo", udh)))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30) | st.binary(max_size=20).map(bytes.hex))
 def test_whatever_a_header_holds_it_is_read_or_refused(udh: str) -> None:
     try:
@@ -94,7 +98,7 @@ def sent(draw: st.DrawFn) -> tuple[str, list[Row]]:
     units = text.encode("utf-16-be")
     cuts = sorted(draw(st.lists(st.integers(0, len(units) // 2), min_size=1, max_size=11)))
     places = [0, *cuts, len(units) // 2]
-    pieces = [units[2 * a : 2 * b] for a, b in zip(places[:-1], places[1:], strict=True)]
+    pieces = [units[2 * a : 2 * b] for a, b in pairwise(places)]
     wide, reference = draw(st.booleans()), draw(st.integers(0, 255))
     before, behind = draw(st.sampled_from(["", "05041582158A"])), draw(st.sampled_from(["", "240101", "25010D"]))
     rows = []
@@ -106,11 +110,12 @@ def sent(draw: st.DrawFn) -> tuple[str, list[Row]]:
         coding = draw(st.sampled_from(["Default_No_Compression", "Unicode_No_Compression"]))
         rows.append(row(0, data, f"{len(header) // 2:02X}{header}", at=later, coding=coding))
     came = draw(st.permutations(rows))
-    for place, each in enumerate(came):
-        each.id = place
+    for order, each in enumerate(came):
+        each.id = order
     return text, list(came)
 
 
+@settings(deadline=None)
 @given(sent())
 def test_a_text_cut_anywhere_and_come_in_any_order_is_whole_again(both: tuple[str, list[Row]]) -> None:
     text, rows = both
@@ -152,7 +157,7 @@ def test_what_is_no_text_is_set_aside_with_the_reason(told: str, damaged: Row) -
 def test_text_that_is_not_hexadecimal_is_set_aside(written: str) -> None:
     broken = row(1, "")
     with pytest.raises(RejectedMessage, match="Text") as told:
-        text_of([broken.cells | {"Text": written}])
+        text_of([{**broken.cells, "Text": written}])
     assert written not in str(told.value)
 
 
@@ -225,6 +230,7 @@ def test_parts_without_a_time_are_joined_by_what_else_they_say() -> None:
     assert (sms.complete, sms.at, sms.newest) == (True, None, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 1), st.integers(0, 200)), max_size=30), st.integers(0, 30))
 def test_rows_that_come_later_change_no_message_but_complete_it(came: list[tuple[int, int, int]], cut: int) -> None:
     rows = [

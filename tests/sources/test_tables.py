@@ -123,15 +123,24 @@ def test_one_column_of_a_group_is_enough() -> None:
 
 
 def test_rows_with_too_many_or_too_few_cells_are_set_aside_whole_and_the_rest_goes_on() -> None:
-    text = "No;Isi Laporan;Kota\r\n1;Jalan; rusak;Pusat\r\n2\r\n3;Got mampet;Barat\r\n4;Lampu;Timur;;\r\n5;Tanpa kota\r\n"
+    text = "No;Isi Laporan;Kota\r\n1;Jalan; rusak;Pusat\r\n2\r\n3;Got mampet;Barat\r\n4;Trotoar &amp; got;\r\n5;Tanpa kota\r\n"
     assert table(text) == [
         Row("baris 2", {"No": "1", "Isi Laporan": "Jalan", "Kota": " rusak", "kolom 4": "Pusat"}, tables.TOO_MANY),
         Row("baris 3", {"No": "2"}, tables.TOO_FEW),
         Row("baris 4", {"No": "3", "Isi Laporan": "Got mampet", "Kota": "Barat"}),
-        Row("baris 5", {"No": "4", "Isi Laporan": "Lampu", "Kota": "Timur"}),
+        Row("baris 5", {"No": "4", "Isi Laporan": "Trotoar &amp", "Kota": " got"}, tables.TOO_MANY),
         Row("baris 6", {"No": "5", "Isi Laporan": "Tanpa kota"}),
     ]
     assert table(text, short_rows=True)[1] == Row("baris 3", {"No": "2"})
+
+
+def test_a_separator_at_the_end_of_every_row_means_nothing() -> None:
+    text = "No;Isi Laporan;Kota\r\n1;Jalan;Pusat;;\r\n2;Got;;;\r\n3;Trotoar &amp; got;;;\r\n"
+    assert table(text) == [
+        Row("baris 2", {"No": "1", "Isi Laporan": "Jalan", "Kota": "Pusat"}),
+        Row("baris 3", {"No": "2", "Isi Laporan": "Got"}),
+        Row("baris 4", {"No": "3", "Isi Laporan": "Trotoar &amp", "Kota": " got"}, tables.TOO_MANY),
+    ]
 
 
 def test_a_broken_quote_is_told_with_its_line() -> None:

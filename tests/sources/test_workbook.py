@@ -13,14 +13,15 @@ from typing import Any
 import openpyxl
 import pytest
 
-from pipelines.sources import tables, workbook
+from pipelines.sources import workbook
+from pipelines.sources.csv_rows import TOO_LONG
 from pipelines.sources.tables import Aside, Layout, Row, read
 
 Cells = list[list[Any]]
 
 
 def book(*sheets: tuple[str, Cells], change: Callable[[Any], None] = lambda _: None) -> bytes:
-    made = openpyxl.Workbook()
+    made: Any = openpyxl.Workbook()
     made.remove(made.active)
     for title, rows in sheets:
         sheet = made.create_sheet(title)
@@ -154,6 +155,12 @@ def test_rows_shorter_than_the_header_are_whole() -> None:
     ]
 
 
+def test_a_note_beside_the_table_travels_along() -> None:
+    assert table(book(("Data", [HEADER, [1, "Jalan", None, None, "cek lagi"]]))) == [
+        Row("lembar Data, baris 2", {"No": "1", "Isi": "Jalan", "kolom 5": "cek lagi"})
+    ]
+
+
 def test_a_workbook_inside_a_zip_is_read() -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -247,6 +254,6 @@ def test_a_cell_of_ten_million_letters_is_set_aside_and_the_rest_goes_on() -> No
     data = book(("Data", PLAIN))
     data = edited(data, SHEET1, lambda xml: xml.replace("Jalan rusak", "Jalan" + "xyz" * 3_500_000))
     found = table(data)
-    assert isinstance(found[0], Row) and found[0].problem == tables.TOO_LONG
+    assert isinstance(found[0], Row) and found[0].problem == TOO_LONG
     assert sum(map(len, found[0].cells.values())) == 1_000_000
     assert found[1] == plain()[1]

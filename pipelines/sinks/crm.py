@@ -19,7 +19,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from pipelines.contracts import OFFICER_COLUMNS, REPORTS, TICKETS, VAULT, describe
-from pipelines.errors import PermanentError, SettingsError, TransientError
+from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
 from pipelines.settings import Settings, secret
 from pipelines.sinks import duck
 from pipelines.sinks.warehouse import Warehouse
@@ -128,7 +128,7 @@ def _rows(warehouse: Warehouse, ticket_ids: Sequence[str]) -> tuple[pa.Table, pa
 def open_crm(settings: Settings) -> Iterator[Store]:
     """The store that kanal.toml names: PostgreSQL where [crm] url_env is set, else crm.duckdb."""
     if settings.crm_url_env:
-        with _open_postgres(secret(settings.crm_url_env, what="CRM store")) as store:
+        with _open_postgres(settings.crm_url_env) as store:
             yield store
         return
     con = duck.connect(settings.crm, {"0001_create_tables": _create})
@@ -219,19 +219,26 @@ GRANT EXECUTE ON FUNCTION contacts_of(text, text) TO {CONTACT_ROLE};
 
 
 @contextmanager
-def _open_postgres(url: str) -> Iterator[Store]:
-    try:
-        con = psycopg.connect(url, connect_timeout=10, application_name="kanal")
-    except psycopg.OperationalError as error:
-        # The driver's own words may repeat the URL, and with it a password.
-        raise TransientError(
-            f"CRM store: PostgreSQL cannot be reached ({type(error).__name__}); check the URL and server"
-        ) from None
-    except psycopg.ProgrammingError:
-        raise SettingsError("CRM store: the variable that [crm] url_env names holds no PostgreSQL URL") from None
+def _open_postgres(variable: str) -> Iterator[Store]:
+    con = _connected(variable)
+    if isinstance(con, KanalError):
+        raise con
     with con:
         _create_postgres(con)
         yield PostgresStore(con)
+
+
+def _connected(variable: str) -> psycopg.Connection | KanalError:
+    """A connection, or the error to raise: raised here it would carry the driver's words and the
+    URL, and with them a password."""
+    url = secret(variable, what="CRM store")
+    try:
+        return psycopg.connect(url, connect_timeout=10, application_name="kanal")
+    except psycopg.OperationalError as error:
+        kind = type(error).__name__
+    except psycopg.ProgrammingError:
+        return SettingsError(f"CRM store: environment variable {variable} holds no PostgreSQL URL")
+    return TransientError(f"CRM store: PostgreSQL cannot be reached ({kind}); check the URL and server")
 
 
 def _create_postgres(con: psycopg.Connection) -> None:

@@ -7,6 +7,7 @@ section shows is in report_sections, how it looks in report.html.j2, what is cou
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,27 +40,37 @@ class Card:
 def draw(settings: Settings, now: datetime) -> Path:
     """Write settings.report from the snapshot; returns its path.
 
-    PermanentError where there is no snapshot, TransientError where the page cannot be written; a
-    page already there stays.
+    PermanentError where there is no snapshot, TransientError where it cannot be read or the page
+    not be written; a page already there stays.
     """
     if not settings.analytics.exists():
         raise PermanentError(f"report: there is no snapshot at {settings.analytics} yet; run: kanal run")
-    con = duckdb.connect(str(settings.analytics.resolve()), read_only=True)
     try:
-        html = page(con, now)
-    finally:
-        con.close()
-    temp = settings.report.with_name(f".{settings.report.name}.new")
+        with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as con:
+            html = page(con, now)
+        _write(settings.report, html)
+    except (duckdb.IOException, OSError) as error:
+        raise TransientError(
+            f"report: {settings.report} cannot be written from {settings.analytics} ({type(error).__name__});"
+            " the last one stays. Check free space and permissions, then run: kanal run"
+        ) from error
+    return settings.report
+
+
+def _write(path: Path, html: str) -> None:
+    """All of it or nothing; two processes that draw at once do not mix their pages."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temp = Path(name)
     try:
-        with temp.open("w", encoding="utf-8") as file:
+        with open(handle, "w", encoding="utf-8") as file:
             file.write(html)
             file.flush()
             os.fsync(file.fileno())
         temp.chmod(0o640)
-        temp.replace(settings.report)
-    except OSError as error:
-        raise TransientError(f"report: {settings.report} cannot be written: {error.strerror}") from error
-    return settings.report
+        temp.replace(path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
 
 
 def page(con: duckdb.DuckDBPyConnection, now: datetime) -> str:
@@ -170,7 +181,7 @@ def _findings(con: duckdb.DuckDBPyConnection, span: parts.Span) -> list[str]:
         )
     silent = parts.ask(
         con,
-        "SELECT coalesce(channel_name, channel) AS name, min(hours_since_landed) AS hours FROM channel_freshness GROUP BY ALL"
+        "SELECT coalesce(channel_name, channel) AS name, min(hours_since_landed) AS hours FROM channel_freshness WHERE NOT starts_with(channel, '_') GROUP BY ALL"
         f" HAVING min(hours_since_landed) > {_STALE_HOURS} ORDER BY 2 DESC",
     )
     if silent:

@@ -29,6 +29,7 @@ from pipelines.sinks.warehouse import Warehouse
 
 _FILE = re.compile(r"analytics-(\d+)\.duckdb")
 _HALF_BUILT = "building.duckdb"  # the writer's lock is held while building: there is only ever one
+_OWN = {"_crm": "Status dari CRM"}  # the pipeline's own channels stand in no registry
 _AREAS = ("kelurahan_code", "kelurahan", "kecamatan_code", "kecamatan", "kota_code", "kota")
 
 
@@ -82,7 +83,7 @@ def build(settings: Settings, warehouse: Warehouse, names: Names, now: datetime)
     except (duckdb.IOException, OSError) as error:
         raise TransientError(
             f"the snapshot cannot be written to {folder} ({type(error).__name__}); the last one stays."
-            " Check free space and permissions, then run: kanal publish"
+            " Check free space and permissions, then run: kanal run"
         ) from error
     return path
 
@@ -135,7 +136,7 @@ def _registered(con: duckdb.DuckDBPyConnection, names: Names) -> Iterator[None]:
     for table, key, known in (
         ("_categories", "category", {**names.categories, UNKNOWN: UNKNOWN_NAME}),
         ("_agencies", "agency_id", names.agencies),
-        ("_channels", "channel", names.channels),
+        ("_channels", "channel", {**names.channels, **_OWN}),
     ):
         columns = [pa.array(list(known), pa.string()), pa.array(list(known.values()), pa.string())]
         tables[table] = pa.table(columns, names=[key, f"{key.removesuffix('_id')}_name"])

@@ -52,8 +52,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"[+\-\u2212]?\s?\d{1,15}(?:[.,]\d{1,20})?")
 _MARKUP = re.compile(r"</?(?:p|br|div|span|li|ul|ol|b|i|u|strong|em|a|table|td|tr)\b[^<>]{0,500}>", re.IGNORECASE)
-_LITERAL = re.compile(r"\\+r\\+n|\\+[nr]")
-_LIST = re.compile(r"\s*[\n;|]\s*|\s*,\s*(?=https?://)|(?<=\w\.\w{3})\s*,\s*|(?<=\w\.\w{4})\s*,\s*")
+_LITERAL = re.compile(r"\\{1,4}r\\{1,4}n|\\{1,4}[nr]")
+_LIST = re.compile(r"[\n;|]|,(?=\s{0,9}https?://)|(?<=\w\.\w{3}),|(?<=\w\.\w{4}),")
+_FILES = 100  # of one report
 _TYPES = MimeTypes(filenames=())  # built in, so that every machine says the same
 
 
@@ -91,7 +92,7 @@ def point(lat: str, lon: str, *, comma: bool | None = None) -> tuple[float, floa
 
 def pair(cell: str) -> tuple[str, str] | None:
     """The two numbers of "-6.2, 106.8", "-6,2; 106,8" or "POINT(106.8 -6.2)", as (lat, lon) text."""
-    text = cell.strip()
+    text = cell.strip()[:200]
     swapped = text.upper().startswith("POINT")
     if swapped or "." in text:
         text = text.replace(",", " ")
@@ -175,12 +176,12 @@ def files(cell: str) -> list[Attachment]:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, (list, dict)):
-            return [f for f in map(_file_of, found if isinstance(found, list) else [found]) if f]
+            return [f for f in map(_file_of, found[:_FILES] if isinstance(found, list) else [found]) if f]
     if yes(text, values=NO):
         return []
     if yes(text) or re.fullmatch(r"\d{1,2}(?: ?(?:foto|photo|gambar))?", text, re.IGNORECASE):
         return [{"type": "photo"}] * (int(text.split()[0]) if text[:1].isdigit() else 1)
-    return [f for f in map(_file_of, _LIST.split(text[:20_000])) if f]
+    return [f for f in map(_file_of, _LIST.split(text)[:_FILES]) if f]
 
 
 def _file_of(item: Any) -> Attachment | None:

@@ -14,7 +14,7 @@ file that is still being written waits for the next pull. A pull that was cut of
 where it stood. A whole file that could not be read is one message in quarantine, and is read again
 once the options of the stream, or the file, have changed.
 
-Limits: 1,000,000 characters a row; 16,384 columns; 1,000 tables a ZIP, 4 GB unpacked, 200 times its
+Limits: 1,000,000 characters a row, 50,000 a cell once it is decoded; 16,384 columns; 1,000 tables a ZIP, 4 GB unpacked, 200 times its
 size; no ZIP inside a ZIP; no password; no .xls. A row that must be set aside keeps its payload, up to
 those limits. A header without rows is a file without reports, and no fault. Cost: none; memory
 follows the largest row, and a workbook's shared strings, not the file.

@@ -20,7 +20,7 @@ from pipelines.contracts import Draft, Stream, short_hash
 from pipelines.errors import SettingsError
 from pipelines.sources import cells
 from pipelines.sources.formats import ENCODINGS, FORMATS
-from pipelines.sources.mail_text import clean
+from pipelines.sources.mail_text import MAX_CHARS, clean
 from pipelines.sources.tables import SEPARATORS, Layout, fold
 
 # What a column may fill, and the Draft's field where it is just text.
@@ -120,7 +120,7 @@ class Plan:
     def _cell(self, name: str, row: Mapping[str, str]) -> str:
         """A field's text, else its constant; empty where the cell says that it is."""
         pick = self.picks.get(name)
-        text = clean(pick.of(row)).strip() if pick else ""
+        text = clean(pick.of(row))[:MAX_CHARS].strip() if pick else ""
         return self.constants.get(name, "") if text.casefold() in self.empty else text
 
     def draft(self, row: Mapping[str, str]) -> Draft:

@@ -26,7 +26,9 @@ def message(ref: str, payload: bytes = b"{}") -> Message:
     return Message(ref, "v1", payload, "application/json", MIDNIGHT, occurred_at=SAID, origin="file.csv row 1")
 
 
-def put(landing: Landing, after: Head, refs: list[str], cursor: dict | None = None, now: datetime = MIDNIGHT) -> Head | None:
+def put(
+    landing: Landing, after: Head, refs: list[str], cursor: dict | None = None, now: datetime = MIDNIGHT
+) -> Head | None:
     messages = [message(ref) for ref in refs]
     return landing.put(STREAM, after, messages, cursor or {"n": refs}, source_version="1", run_id="r", now=now)
 
@@ -103,7 +105,11 @@ def test_a_torn_file_stops_the_stream_with_words_for_an_operator(tmp_path: Path)
         landing.read(BatchRef("jaki", "app", 0))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"]), st.integers(0, 40)), unique=True, min_size=1))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"]), st.integers(0, 40)), unique=True, min_size=1
+    )
+)
 def test_an_entry_of_the_order_log_names_exactly_the_batches_it_was_given(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[str, str, int]]
 ) -> None:

@@ -1,0 +1,191 @@
+"""The CRM's store: delivery is an upsert guarded by version, the same in DuckDB and in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+
+from pipelines.contracts import TICKETS
+from pipelines.errors import KanalError, SettingsError, TransientError
+from pipelines.settings import Settings
+from pipelines.sinks import crm
+from pipelines.sinks.warehouse import Warehouse
+from tests import made
+from tests.peers.canary import told_by
+from tests.peers.postgres import postgres, postgres_url  # noqa: F401 - fixtures
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    found = made.settings(tmp_path / "data")
+    if request.param == "duckdb":
+        return found
+    monkeypatch.setenv("KANAL_TEST_CRM", request.getfixturevalue("postgres_url"))
+    return replace(found, crm_url_env="KANAL_TEST_CRM")
+
+
+@pytest.fixture
+def query(settings: Settings) -> Query:
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        if settings.crm_url_env:
+            import os
+
+            with psycopg.connect(os.environ[settings.crm_url_env], options="-c TimeZone=UTC") as con:
+                found = con.execute(sql)
+                return found.fetchall() if found.description else []
+        with duckdb.connect(str(settings.crm)) as con:
+            con.execute("SET TimeZone = 'UTC'")
+            return con.execute(sql).fetchall()
+
+    return ask
+
+
+@contextmanager
+def opened(settings: Settings, rows: dict[str, pa.Table] | None) -> Iterator[Warehouse]:
+    with made.warehouse(settings, rows) as warehouse:
+        yield warehouse
+
+
+def deliver(settings: Settings, warehouse: Warehouse, *, everything: bool = False) -> int:
+    with crm.open_crm(settings) as store:
+        return crm.deliver(warehouse, store, everything=everything)
+
+
+TOLD = "ticket_id, ticket_no, category, description, channels, report_count, private, opened_at, status, version"
+
+
+def test_every_ticket_arrives_with_its_reports_and_a_second_delivery_writes_nothing(
+    settings: Settings, query: Query
+) -> None:
+    rows = made.rows(300)
+    with opened(settings, rows) as warehouse:
+        assert deliver(settings, warehouse) == rows["tickets"].num_rows
+        assert deliver(settings, warehouse) == 0
+        assert deliver(settings, warehouse, everything=True) == 0
+        ours = warehouse.con.execute(f"SELECT {TOLD} FROM tickets ORDER BY ticket_id").fetchall()
+    assert query(f"SELECT {TOLD} FROM tickets ORDER BY ticket_id") == ours
+    assert query("SELECT count(*) FROM ticket_reports") == [(rows["links"].num_rows,)]
+
+
+def test_a_newer_version_is_written_and_what_officers_own_stays(settings: Settings, query: Query) -> None:
+    rows = made.rows(300)
+    with opened(settings, rows) as warehouse:
+        deliver(settings, warehouse)
+    [(ticket,)] = query("SELECT min(ticket_id) FROM tickets")
+    query(f"UPDATE tickets SET status = 'proses', status_at = '2026-06-20 00:00:00+00' WHERE ticket_id = '{ticket}'")
+    with opened(settings, None) as warehouse:
+        warehouse.con.execute("UPDATE tickets SET version = version + 1, description = 'lebih baru', status = 'selesai'"
+                              " WHERE ticket_id = ?", [ticket])  # fmt: skip
+        assert deliver(settings, warehouse, everything=True) == 1
+    assert query(f"SELECT description, status FROM tickets WHERE ticket_id = '{ticket}'") == [("lebih baru", "proses")]
+
+
+def test_an_older_version_changes_nothing(settings: Settings, query: Query) -> None:
+    rows = made.rows(300)
+    with opened(settings, rows) as warehouse:
+        deliver(settings, warehouse)
+    before = query(f"SELECT {TOLD} FROM tickets ORDER BY ticket_id")
+    with opened(settings, None) as warehouse:
+        warehouse.con.execute("UPDATE tickets SET version = version - 1, description = 'lebih tua'")
+        assert deliver(settings, warehouse, everything=True) == 0
+    assert query(f"SELECT {TOLD} FROM tickets ORDER BY ticket_id") == before
+
+
+def test_the_watermark_moves_only_with_the_rows_it_stands_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crm, "_BATCH", 50)
+    rows = made.rows(300)
+    with opened(settings, rows) as warehouse, crm.open_crm(settings) as store:
+        assert store.watermark() == -1
+        crm.deliver(warehouse, store)
+        assert store.watermark() == warehouse.next_arrival()
+        crm.deliver(warehouse, store)
+        assert store.watermark() == warehouse.next_arrival()
+
+
+def test_the_store_has_every_column_of_the_contract(settings: Settings, query: Query) -> None:
+    with opened(settings, made.rows(20)) as warehouse:
+        deliver(settings, warehouse)
+    names = query(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'tickets' ORDER BY ordinal_position"
+    )
+    assert [n for (n,) in names] == TICKETS.names
+
+
+def test_contacts_never_reach_the_duckdb_store(tmp_path: Path) -> None:
+    settings = made.settings(tmp_path / "data")
+    with opened(settings, made.rows(300)) as warehouse:
+        deliver(settings, warehouse)
+    assert made.CANARY.encode() not in settings.crm.read_bytes()
+
+
+def test_contacts_reach_officers_of_one_role_only_with_a_reason_and_every_look_is_logged(
+    tmp_path: Path,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KANAL_TEST_CRM", postgres_url)
+    settings = replace(made.settings(tmp_path / "data"), crm_url_env="KANAL_TEST_CRM")
+    with opened(settings, made.rows(300)) as warehouse:
+        deliver(settings, warehouse)
+        [(ticket,)] = warehouse.con.execute(
+            "SELECT min(ticket_id) FROM links SEMI JOIN vault USING (report_id)"
+        ).fetchall()
+    with psycopg.connect(postgres_url, autocommit=True) as con:
+        con.execute("DROP ROLE IF EXISTS petugas")
+        con.execute("CREATE ROLE petugas")
+        con.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO petugas")
+        con.execute("SET ROLE petugas")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            con.execute("SELECT * FROM kanal_vault.contacts")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            con.execute("SELECT * FROM contacts_of(%s, 'perlu menelepon pelapor')", [ticket])
+        con.execute("RESET ROLE")
+        con.execute("GRANT kanal_contacts TO petugas")
+        con.execute("SET ROLE petugas")
+        with pytest.raises(psycopg.errors.RaiseException, match="say why"):
+            con.execute("SELECT * FROM contacts_of(%s, '')", [ticket])
+        found = con.execute(
+            "SELECT author_name, phone FROM contacts_of(%s, 'perlu menelepon pelapor')", [ticket]
+        ).fetchall()
+        con.execute("RESET ROLE")
+        log = con.execute("SELECT ticket_id, reason FROM kanal_vault.contact_access").fetchall()
+    assert found
+    assert set(found) == {("Warga Contoh", made.CANARY)}
+    assert log == [(ticket, "perlu menelepon pelapor")]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("postgresql://kanal:rahasia-sekali@127.0.0.1:1/crm", TransientError),
+        ("postgresql://kanal:rahasia-sekali@127.0.0.1:notaport/crm", KanalError),
+        ("rahasia-sekali", KanalError),
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_told_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, kind: type[Exception]
+) -> None:
+    monkeypatch.setenv("KANAL_TEST_CRM", url)
+    settings = replace(made.settings(tmp_path / "data"), crm_url_env="KANAL_TEST_CRM")
+    with pytest.raises(kind) as caught, crm.open_crm(settings):
+        pass
+    assert "rahasia" not in told_by(caught.value)
+
+
+def test_a_url_variable_that_is_not_set_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KANAL_TEST_CRM", raising=False)
+    settings = replace(made.settings(tmp_path / "data"), crm_url_env="KANAL_TEST_CRM")
+    with pytest.raises(SettingsError, match="KANAL_TEST_CRM is not set"), crm.open_crm(settings):
+        pass

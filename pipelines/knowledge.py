@@ -233,8 +233,8 @@ def _routing(models: Path, gazetteer: Gazetteer, channels: Mapping[str, Channel]
 
 
 def _alarm(entry: Mapping[str, Any]) -> Alarm:
-    every = tuple(p for word in entry.get("all", ()) if (p := phrases([word])))
-    some = phrases(entry.get("any")) or every[0]
+    every = phrases(entry.get("all")) or frozenset()
+    some = phrases(entry.get("any")) or every
     return Alarm(entry["id"], some, every, phrases(entry.get("none")))
 
 

@@ -62,7 +62,7 @@ def _write(path: Path, html: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temp = Path(name)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(html)
             file.flush()
             os.fsync(file.fileno())
@@ -181,7 +181,8 @@ def _findings(con: duckdb.DuckDBPyConnection, span: parts.Span) -> list[str]:
         )
     silent = parts.ask(
         con,
-        "SELECT coalesce(channel_name, channel) AS name, min(hours_since_landed) AS hours FROM channel_freshness WHERE NOT starts_with(channel, '_') GROUP BY ALL"
+        "SELECT coalesce(channel_name, channel) AS name, min(hours_since_landed) AS hours FROM channel_freshness"
+        " WHERE NOT starts_with(channel, '_') GROUP BY ALL"
         f" HAVING min(hours_since_landed) > {_STALE_HOURS} ORDER BY 2 DESC",
     )
     if silent:

@@ -7,24 +7,27 @@ rule's id travels with the decision. Belongs here: reading those rules over a ta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from pipelines.contracts import column
 
-_WORDS = re.compile(r"[^a-z0-9]+")
+_WORDS = re.compile(r"[a-z0-9]+")
+_WORD = 3  # letters before a 2 that means "said twice" (umbul2, gorong2), not a unit (m2)
+_ENOUGH = 60  # characters that describe a matter
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One routing rule. categories empty: any; any/none: patterns over the folded text."""
+    """One routing rule. categories empty: any; any/none: folded phrases, None where there are none."""
 
     id: str
     categories: frozenset[str]
-    any: re.Pattern[str] | None
-    none: re.Pattern[str] | None
+    any: frozenset[str] | None
+    none: frozenset[str] | None
     areas: frozenset[str]
     agency: str
     upt: str | None
@@ -32,12 +35,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One emergency rule: all of `all` and one of `any`, and nothing of `none`."""
+    """One emergency rule: all of `all` and one of `any`, and nothing of `none`; folded phrases."""
 
     id: str
-    any: re.Pattern[str]
-    all: tuple[re.Pattern[str], ...]
-    none: re.Pattern[str] | None
+    any: frozenset[str]
+    all: frozenset[str]
+    none: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Agency:
     suku_dinas: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Routing:
     """Everything routing knows. channels: id -> (geo_tagged, responsible)."""
 
@@ -61,29 +64,77 @@ class Routing:
     kelurahan_names: Mapping[str, str]
     channels: Mapping[str, tuple[bool, str]]
 
+    @cached_property
+    def phrases(self) -> Phrases:
+        """Every phrase that a rule or an alarm asks for."""
+        groups = [g for rule in self.rules for g in (rule.any, rule.none) if g]
+        groups += [g for alarm in self.alarms for g in (alarm.any, alarm.all, alarm.none) if g]
+        return Phrases({phrase for group in groups for phrase in group})
 
-def phrases(words: Sequence[str] | None) -> re.Pattern[str] | None:
-    """A pattern that finds any of the phrases as whole words in folded text; None for none."""
-    folded = sorted({fold(w).strip() for w in words or ()} - {""}, key=lambda w: (-len(w), w))
-    return re.compile(rf" (?:{'|'.join(map(re.escape, folded))}) ") if folded else None
+    @cached_property
+    def alarming(self) -> frozenset[str]:
+        """Phrases of which an alarm needs at least one."""
+        return frozenset(phrase for alarm in self.alarms for phrase in alarm.any)
+
+    @cached_property
+    def by_category(self) -> Mapping[str | None, Sequence[Rule]]:
+        """The rules that can hold for each category, still in order; None: for the others."""
+        table: dict[str | None, list[Rule]] = {
+            c: [r for r in self.rules if not r.categories or c in r.categories]
+            for c in {c for rule in self.rules for c in rule.categories}
+        }
+        table[None] = [r for r in self.rules if not r.categories]
+        return table
 
 
-def fold(text: str) -> str:
-    """Lower-case words with one blank around each: what rules are matched against."""
-    return f" {_WORDS.sub(' ', text.lower()).strip()} "
+class Phrases:
+    """Finds which of many phrases stand in a text as whole words, in one pass for all rules: single words
+    are looked up among the text's words, longer ones by their first two words."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        every = set(phrases)
+        self._single = frozenset(p for p in every if " " not in p)
+        self._longer: dict[str, list[str]] = {}
+        for phrase in sorted(every - self._single):
+            self._longer.setdefault(" ".join(phrase.split(" ", 2)[:2]), []).append(phrase)
+        self._pairs = self._longer.keys()
+
+    def within(self, words: Sequence[str]) -> set[str]:
+        """The phrases found in folded words."""
+        found = self._single.intersection(words)
+        pairs = self._pairs & set(map(" ".join, zip(words, words[1:], strict=False)))
+        if not pairs:
+            return set(found)
+        said = f" {' '.join(words)} "
+        return {*found, *(p for pair in pairs for p in self._longer[pair] if p == pair or f" {p} " in said)}
+
+
+def phrases(words: Sequence[str] | None) -> frozenset[str] | None:
+    """Phrases as rules hold them; None for none."""
+    folded = frozenset(" ".join(fold(w)) for w in words or ()) - {""}
+    return folded or None
+
+
+def fold(text: str) -> list[str]:
+    """Lower-case words: what rules are matched against."""
+    words = _WORDS.findall(text.lower())
+    if "2" in text and any(w[-1] == "2" and len(w) > _WORD for w in words):
+        return [part for w in words for part in _once(w)]
+    return words
+
+
+def _once(word: str) -> tuple[str, ...]:
+    stem = word[:-1]
+    return (stem, stem) if word[-1] == "2" and len(stem) >= _WORD and stem.isalpha() else (word,)
 
 
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
     """Add agency_id, unit, route_rule, intake_unit, completeness, emergency*, review_reason.
 
-    reports: text, title, channel, category, category_source, place columns, lat, attachment_count.
+    reports: text, title, channel, category, place columns, lat, attachment_count.
     accept_place: place confidence below which a person should look.
     """
-    by_category = _rules_by_category(routing.rules)
-    rows = [
-        _decide(row, by_category, routing, accept_place)
-        for row in zip(*(column(reports, c) for c in _NEEDED), strict=True)
-    ]
+    rows = [_decide(row, routing, accept_place) for row in zip(*(column(reports, c) for c in _NEEDED), strict=True)]
     return reports.assign(**pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series"))
 
 
@@ -93,6 +144,7 @@ _NEEDED = (
     "channel",
     "category",
     "kota_code",
+    "kecamatan_code",
     "kelurahan_code",
     "place_method",
     "place_confidence",
@@ -113,64 +165,66 @@ _ADDED = [
 ]
 
 
-def _rules_by_category(rules: Sequence[Rule]) -> dict[str | None, list[Rule]]:
-    """The rules that can hold for each category, still in order; None: for the others."""
-    named = {c for rule in rules for c in rule.categories}
-    table: dict[str | None, list[Rule]] = {
-        c: [r for r in rules if not r.categories or c in r.categories] for c in named
-    }
-    table[None] = [r for r in rules if not r.categories]
-    return table
-
-
-def _decide(row: tuple, by_category: Mapping[str | None, list[Rule]], routing: Routing, accept_place: float) -> tuple:
-    (text, title, channel, category, kota, kelurahan, method, place_sure, address, street, lat, photos) = row
-    folded = fold(f"{title} {text}" if title else text)
-    rule = _first(by_category.get(category, by_category[None]), folded, kota)
+def _decide(row: tuple, routing: Routing, accept_place: float) -> tuple:
+    (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, street, lat, photos) = row
+    said = f"{title} {text}" if title else text
+    found = routing.phrases.within(fold(said))
+    rules = routing.by_category
+    rule = _first(rules[category] if category in rules else rules[None], found, kota)
     geo_tagged, responsible = routing.channels.get(channel, (False, channel))
     intake = f"Kelurahan {routing.kelurahan_names[kelurahan]}" if geo_tagged and kelurahan else responsible
-    alarm = next((a.id for a in routing.alarms if _alarmed(a, folded)), None)
-    reasons = []
-    if category is None:
-        reasons.append("kategori_tidak_yakin")
-    if method == "ambiguous" or (method not in ("none", "outside") and place_sure < accept_place):
-        reasons.append("lokasi_tidak_yakin")
-    elif method == "none":
-        reasons.append("lokasi_tidak_ada")
-    complete = (
-        0.4 * min(1.0, len(text) / 60)
-        + 0.3 * bool(kelurahan)
-        + 0.15 * bool(street or address or (lat is not None and lat == lat))
-    )
+    alarm = None
+    if not routing.alarming.isdisjoint(found):
+        alarm = next((a.id for a in routing.alarms if _alarmed(a, found)), None)
+    pointed = bool(street or address or (lat is not None and lat == lat))
+    area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0
     return (
         rule.agency,
         _unit(rule, kota, kelurahan, routing),
         rule.id,
         intake,
-        round(complete + 0.15 * bool(photos), 3),
+        _completeness(len(said), area, pointed=pointed, photo=bool(photos)),
         alarm is not None,
         alarm,
-        ",".join(reasons) or None,
+        ",".join(_doubts(category, method, place_sure, accept_place)) or None,
     )
 
 
-def _first(rules: Sequence[Rule], folded: str, kota: str | None) -> Rule:
+def _doubts(category: str | None, method: str, place_sure: float, accept_place: float) -> list[str]:
+    """Why a person should look."""
+    reasons = [] if category else ["kategori_tidak_yakin"]
+    if method == "none":
+        reasons.append("lokasi_tidak_ada")
+    elif method == "outside":
+        reasons.append("di_luar_wilayah")
+    elif method == "ambiguous" or place_sure < accept_place:
+        reasons.append("lokasi_tidak_yakin")
+    return reasons
+
+
+def _completeness(length: int, area: float, *, pointed: bool, photo: bool) -> float:
+    """0..1: 0.4 for what is described, 0.3 for the kelurahan (half for a doubtful one or only a kecamatan),
+    0.15 for an address or point, 0.15 for a file that came along."""
+    return round(0.4 * min(1.0, length / _ENOUGH) + 0.3 * area + 0.15 * pointed + 0.15 * photo, 3)
+
+
+def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:
     for rule in rules:
+        if rule.any and rule.any.isdisjoint(found):
+            continue
         if rule.areas and kota not in rule.areas:
             continue
-        if rule.any and not rule.any.search(folded):
-            continue
-        if rule.none and rule.none.search(folded):
+        if rule.none and not rule.none.isdisjoint(found):
             continue
         return rule
     raise ValueError("routing rules must end in one without conditions")
 
 
-def _alarmed(alarm: Alarm, folded: str) -> bool:
+def _alarmed(alarm: Alarm, found: set[str]) -> bool:
     return (
-        bool(alarm.any.search(folded))
-        and all(p.search(folded) for p in alarm.all)
-        and not (alarm.none and alarm.none.search(folded))
+        not alarm.any.isdisjoint(found)
+        and alarm.all <= found
+        and not (alarm.none and not alarm.none.isdisjoint(found))
     )
 
 

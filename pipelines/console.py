@@ -6,11 +6,13 @@ other. Not here: deciding anything.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,7 +20,8 @@ from rich.table import Table
 from pipelines.flow import Progress as Tick
 from pipelines.flow import RunResult
 
-out = Console(highlight=False)
+_WIDE = 160  # columns where there is no terminal to ask: a log or a file
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False)
 
 
@@ -30,9 +33,12 @@ def print_json(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Table:
     """A table fit for stdout; the columns named in `numbers` stand right."""
-    made = Table(title=title, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in columns:
-        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        kept = name in numbers or name in _UNBROKEN
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=kept)
     for row in rows:
         made.add_row(*(show(value) for value in row))
     return made
@@ -49,6 +55,19 @@ def show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     return str(value).replace("[", r"\[")
+
+
+_UNBROKEN = (
+    "stream",
+    "message",
+    "ticket_no",
+    "external_ref",
+    "report_id",
+    "occurred_at",
+    "opened_at",
+    "happened_at",
+    "figure",
+)
 
 
 @contextmanager
@@ -84,10 +103,10 @@ class _Lines:
         self._said: set[str] = set()
 
     def __call__(self, what: str, steps: int, total: int | None) -> None:
-        said = f"{what} ({total:,} messages)" if total else what
+        said = f"{what}: {total:,}" if total else what
         if said not in self._said:
             self._said.add(said)
-            err.print(f"{said} ...", markup=False)
+            err.print(said, markup=False)
 
 
 _RUN_COLUMNS = ("stream", "pulled", "new", "repeats", "filtered", "quarantined", "opened", "joined", "seconds")

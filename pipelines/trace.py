@@ -145,9 +145,12 @@ def _from_thing(con: duckdb.DuckDBPyConnection, what: str, limit: int) -> Walked
         parts = {"message": landed} | walked.parts
         parts["messages"] = parts["messages"] or [{"message": what}]
         return Walked(parts)
-    asked = what.strip()
-    known = "? IN (t.ticket_id, t.ticket_no, t.external_ref, r.external_ref, r.report_id)"
-    walked = _around(con, known, [asked if asked.islower() else asked.upper()], limit)
+    raw = what.strip()
+    known = (
+        "t.ticket_no = ? OR t.external_ref IN (?, ?) OR r.external_ref IN (?, ?) OR t.ticket_id = ? OR r.report_id = ?"
+    )
+    upper, lower = raw.upper(), raw.lower()
+    walked = _around(con, f"({known})", [upper, raw, upper, raw, upper, lower, lower], limit)
     if not walked.parts["messages"]:
         raise PermanentError(
             f"{what!r} is no mart, ticket, report or message in the snapshot. Try: kanal trace top_categories --where"
@@ -183,8 +186,10 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
         if mart.trace:
             keys = {k: e for k, e in mart.trace.items() if k != "week"}
             picked = ", ".join(f"{e}::VARCHAR AS {k}" for k, e in keys.items())
-            for row in ask(con, f"SELECT DISTINCT {picked} {mine} ORDER BY ALL LIMIT {int(limit)}", parameters):
-                line = ",".join(f"{k}={v}" for k, v in row.items() if v is not None)
+            # A figure of tickets does not count a report that has none.
+            only = " AND t.ticket_id IS NOT NULL" if "t." in picked else ""
+            for row in ask(con, f"SELECT DISTINCT {picked} {mine}{only} ORDER BY ALL LIMIT {int(limit)}", parameters):
+                line = ",".join(f"{k}={v}" for k, v in row.items())
                 figures.append({"figure": name, "where": line})
     return Walked({"tickets": tickets, "history": history, "messages": messages, "counted in": figures})
 

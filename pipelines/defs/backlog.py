@@ -113,11 +113,11 @@ def stale_hours(stream: Stream) -> float:
 
 
 def inbox_state(streams: Iterable[Stream]) -> str:
-    """A hash of what lies in the streams' inboxes: names, sizes, times. "" where nothing does."""
+    """A hash of what lies in the streams' inboxes, subfolders included: names, sizes, times. "" where nothing does."""
     seen = []
     for stream in streams:
         if isinstance(inbox := stream.options.get("inbox"), str):
-            for path in sorted(Path(stream.root, inbox).glob("*")):
+            for path in sorted(Path(stream.root, inbox).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
                     about = path.stat()
                     seen.append(f"{path}\0{about.st_size}\0{about.st_mtime_ns}")

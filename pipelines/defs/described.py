@@ -41,9 +41,10 @@ def about(schema: pa.Schema) -> str:
 
 
 def catalogue_entry(source: str) -> str:
-    """Docstring of a source, read without importing it: importing them all costs a second a run."""
+    """Docstring of a source up to its options, read without importing it: that would cost a second a run."""
     text = Path(sources.__path__[0], f"{source}.py").read_text("utf-8")
-    return ast.get_docstring(ast.parse(text)) or ""
+    told = ast.get_docstring(ast.parse(text)) or ""
+    return told.partition("\nOptions in kanal.toml")[0].strip()
 
 
 def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:

@@ -68,7 +68,10 @@ STATUS_EVENTS = pa.schema(
     metadata={"description": "Written by the CRM, read by Kanal: what officers did"},
 )
 _DELIVERY = pa.schema(
-    [pa.field("name", pa.string(), nullable=False), pa.field("value", pa.int64(), nullable=False)],
+    [
+        pa.field("name", pa.string(), nullable=False, metadata={"description": "What is counted"}),
+        pa.field("value", pa.int64(), nullable=False, metadata={"description": "How far it has come"}),
+    ],
     metadata={"description": "How far Kanal has delivered"},
 )
 TABLES = {"tickets": TICKETS, "ticket_reports": TICKET_REPORTS, "status_events": STATUS_EVENTS, "delivery": _DELIVERY}

@@ -14,16 +14,16 @@ file that is still being written waits for the next pull. A pull that was cut of
 where it stood. A whole file that could not be read is one message in quarantine, and is read again
 once the options of the stream, or the file, have changed.
 
-Limits: 1,000,000 characters a row, 50,000 a cell once it is decoded; 16,384 columns; 1,000 tables a ZIP, 4 GB unpacked, 200 times its
-size; no ZIP inside a ZIP; no password; no .xls. A row that must be set aside keeps its payload, up to
-those limits. A header without rows is a file without reports, and no fault. Cost: none; memory
-follows the largest row, and a workbook's shared strings, not the file.
+Limits: 1,000,000 characters a row, and 50,000 a cell once it is decoded; 16,384 columns; 1,000 tables
+a ZIP, 4 GB unpacked, 200 times its size; no ZIP inside a ZIP; no password; no .xls. A row that must
+be set aside keeps its payload, up to those limits. A header without rows is a file without reports,
+and no fault. Cost: none; memory follows the largest row and a workbook's shared strings, not the file.
 
 Options in kanal.toml ([[stream]]; give the tables last):
   inbox           folder of the files, relative to kanal.toml; without it only `kanal import` feeds it
   pattern         which files in it count ("*"); hidden and temporary ones never do
   settle_seconds  a file younger than this is still being written (2)
-  format          csv, xlsx, json, jsonl or zip, where content and ending would mislead
+  format          csv, json or jsonl, where a text's look and ending would mislead
   encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 by its mark, else UTF-8,
                   and what is not UTF-8 in it is cp1252)
   separator       of CSV: "," ";" "|" or a tab (the one that shows the declared columns)
@@ -67,6 +67,7 @@ Fields of `columns`:
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,6 +87,8 @@ from pipelines.sources.mapping import Plan, plan_of
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/json"
+
+log = logging.getLogger(__name__)
 
 _HEAD = 65_536  # bytes of a file that lands whole in quarantine; the file itself stays where it is
 _CHUNK = 1 << 20
@@ -246,8 +249,11 @@ def _read_file(
 ) -> Iterator[Batch]:
     stat = os.fstat(opened.fileno())
     mark = _mark(file.name, stat)
+    if book.knows_mark(mark):
+        return
     # In the future counts as well: by the writer's clock it may be now.
-    if book.knows_mark(mark) or abs(now().timestamp() - stat.st_mtime) < file.settle:
+    if abs(now().timestamp() - stat.st_mtime) < file.settle:
+        log.info("%s was changed less than %g s ago and waits for the next pull", file.path, file.settle)
         return
     digest = _digest(opened)
     if _mark(file.name, os.fstat(opened.fileno())) != mark or book.knows(digest, mark):

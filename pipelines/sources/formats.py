@@ -13,13 +13,16 @@ from zipfile import ZipFile
 
 from pipelines.sources.workbook import ZIP_ODD
 
-FORMATS = ("csv", "xlsx", "json", "jsonl", "zip")
+FORMATS = ("csv", "json", "jsonl")  # what may be declared: the others cannot be mistaken
 ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "utf-16-le", "utf-16-be")
 _HEAD = 8192
 
 
 def kind_of(file: IO[bytes], name: str, declared: str | None) -> str:
-    """A format of FORMATS, or what else it is: empty, html, ods, xls, locked, or "" for unknown."""
+    """csv, json, jsonl, xlsx or zip, or what else it is: empty, html, ods, xls, locked, "" for unknown.
+
+    declared: which of FORMATS a text is.
+    """
     head = file.read(_HEAD)
     file.seek(0)
     if len(head) < _HEAD and not head.strip(b"\0 \t\r\n\xef\xbb\xbf"):
@@ -34,7 +37,7 @@ def kind_of(file: IO[bytes], name: str, declared: str | None) -> str:
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if _is_binary(head) and not wide:
         return ""
-    if declared in ("csv", "json", "jsonl"):
+    if declared:
         return declared
     ending = PurePosixPath(name.lower()).suffix
     if ending in (".jsonl", ".ndjson"):

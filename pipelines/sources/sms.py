@@ -184,11 +184,12 @@ def _from_database(
     with closing(_open(stream.key, path)) as con:
         read = partial(_read, con, stream.key, path, options.zone)
         recent = {int(number): mark for number, mark in cursor.get("recent", {}).items()}
-        chunk = read("ID > ?", min(recent, default=0) - 1)
+        behind = partial(read, f"ID > ? ORDER BY ID LIMIT {_CHUNK}")
+        chunk = behind(min(recent, default=0) - 1)
         carried: list[Row] = []
         if recent and not _continues(chunk, recent):
             log.warning("%s: the inbox is not the one read before; reading it again from its first row", stream.key)
-            recent, chunk = {}, read("ID > ?", -1)
+            recent, chunk = {}, behind(-1)
         else:
             carried = _reopened(read, cursor.get("open", {}))
         last = dict(cursor)
@@ -207,7 +208,7 @@ def _from_database(
                 yield Batch([_message(sms, now(), "inbox") for sms in ready], state)
             if end:
                 return
-            last, chunk = state, read("ID > ?", chunk[-1].id)
+            last, chunk = state, behind(chunk[-1].id)
 
 
 def _continues(chunk: Sequence[Row], recent: Mapping[int, str]) -> bool:
@@ -256,9 +257,7 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
         raise PermanentError(f"{key}: there is no database {path}; check the option database, and that Gammu SMSD runs")
     con = None
     try:
-        # Autocommit: no lock outlives a statement, or SMSD could not write what arrives meanwhile.
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        con = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
         con.text_factory = lambda data: data.decode("utf-8", "replace")
         tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"gammu", "inbox"} <= tables:
@@ -287,10 +286,9 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
 def _read(
     con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: str, *values: int
 ) -> list[Row]:
-    """Up to _CHUNK rows in the order of their IDs."""
+    """The rows asked for; all fetched, because a lock left open would keep SMSD from writing."""
     try:
-        select = f"SELECT * FROM inbox WHERE {where} ORDER BY ID LIMIT {_CHUNK}"  # noqa: S608 - `where` is ours
-        answer = con.execute(select, values)
+        answer = con.execute(f"SELECT * FROM inbox WHERE {where}", values)  # noqa: S608 - `where` is ours
         names = [column[0] for column in answer.description]
         return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
     except sqlite3.Error as error:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
@@ -20,9 +19,7 @@ from pipelines.contracts import column
 class Classifier(Protocol):
     """What classify asks of the trained component (transforms/classifier.py)."""
 
-    def predict(self, texts: list[str]) -> Mapping[str, Any]: ...
-
-    def evidence(self, texts: list[str], head: str, labels: Any, most: int = 3) -> list[str]: ...
+    def explain(self, texts: list[str], head: str) -> tuple[Mapping[str, Any], list[str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         f"{title}\n{text}" if title else text
         for title, text in zip(column(reports, "title"), column(reports, "text"), strict=True)
     ]
-    judged = model.predict(spoken)
+    judged, evidence = model.explain(spoken, "category")
     category, kind = judged["category"], judged["kind"]
     labels = column(reports, "category_reported")
     reported = [taxonomy.category_of(label) for label in labels]
@@ -95,7 +92,7 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         category_source=[s for _, _, s in chosen],
         category_model=[None if f == NONE else f for f in first],
         category_runner_up=[None if s == NONE else s for s in second],
-        category_evidence=model.evidence(spoken, "category", np.asarray(category.first)),
+        category_evidence=evidence,
         category_reported=reported,
         category_label=labels,
     )

@@ -113,6 +113,7 @@ def create(path: Path, schema: int) -> None:
     """An empty SMSD database of schema 17 or 18; another number gets the tables of 17."""
     newer = schema == 18
     with closing(sqlite3.connect(path)) as con:
+        con.execute("PRAGMA synchronous = off")
         con.executescript(
             _TABLES.format(now="'now', 'localtime'" if newer else "'now'", extra=_EXTRA_18 if newer else "")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines.contracts import Draft, Stream
 from pipelines.errors import SettingsError
+from pipelines.sources import export, mapping
 from pipelines.sources.mapping import Plan, plan_of
 from pipelines.sources.tables import fold
 
@@ -178,7 +180,7 @@ def test_only_rows_with_the_declared_values_are_wanted() -> None:
         ({"optional": ["lat"]}, "unknown key 'lat' in optional"),
         ({"only": {"Sumber": 5}}, "only must be a text or a list of texts"),
         ({"extra": [1]}, "extra must be a text or a list of texts"),
-        ({"format": "xls"}, "format must be one of 'csv', 'xlsx'"),
+        ({"format": "xls"}, "format must be one of 'csv', 'json', 'jsonl', not 'xls'"),
         ({"encoding": "utf8"}, "encoding must be one of 'utf-8'"),
         ({"separator": "::"}, "separator must be one of ','"),
         ({"decimal": ""}, "decimal must be one of ',', '.'"),
@@ -200,3 +202,11 @@ def test_declared_columns_must_be_there_unless_their_field_is_optional() -> None
     made = plan(columns=COLUMNS | {"title": {"first": ["Judul", "Perihal"]}, "lat": "Lat"}, optional=["lat"], only={"Sumber": "x"})
     assert made.layout.required == (("No Laporan",), ("Isi",), ("Tanggal",), ("Status",), ("Judul", "Perihal"), ("Sumber",))
     assert made.layout.mapped == {"nolaporan", "isi", "tanggal", "status", "judul", "perihal", "lat", "sumber"}
+
+
+def test_every_option_and_field_is_told_in_the_sources_docstring() -> None:
+    told = export.__doc__ or ""
+    options, fields = told.split("Fields of `columns`:")
+    listed = {name for line in re.findall(r"^  (\w[\w, ]*?)  ", options, re.MULTILINE) for name in line.split(", ")}
+    assert listed == mapping._OPTIONS
+    assert [name for name in mapping.FIELDS if not re.search(rf"\b{name}\b", fields)] == []

@@ -126,11 +126,12 @@ def test_a_long_inbox_comes_in_batches_and_goes_on_where_it_was_cut_off(
     for number in range(3):
         insert(inbox, SENDER, text_parts(f"nomor {number}"), AT)
         insert(inbox, OTHER, text_parts(LONG, reference=number), AT + timedelta(minutes=number))
-    batches = pull(inbox)
+    later = AT + timedelta(days=1)
+    batches = pull(inbox, at=later)
     assert len(batches) > 2
     assert sorted(texts(batches)) == sorted(["nomor 0", "nomor 1", "nomor 2", LONG, LONG, LONG])
     for cut in range(1, len(batches)):
-        rest = pull(inbox, batches[cut - 1].cursor)
+        rest = pull(inbox, batches[cut - 1].cursor, at=later)
         assert messages([*batches[:cut], *rest]) == messages(batches)
         assert (rest or batches)[-1].cursor == batches[-1].cursor
 
@@ -253,7 +254,7 @@ def test_more_open_messages_than_are_kept_in_sight_land_as_they_are(
     assert (len(batch.messages), len(batch.cursor["open"])) == (4, 4)
 
 
-@pytest.mark.parametrize("at", ["0000-00-00 00:00:00", "2036-01-01 00:00:00"])
+@pytest.mark.parametrize("at", ["0000-00-00 00:00:00", "2026-10-07 08:00:00", "2036-01-01 00:00:00"])
 def test_a_gateway_without_a_usable_clock_makes_nothing_wait_for_ever(inbox: Path, at: str) -> None:
     insert(inbox, SENDER, text_parts(LONG)[:1], AT, ReceivingDateTime=at)
     insert(inbox, SENDER, text_parts("halo"), AT, ReceivingDateTime=at)
@@ -333,6 +334,25 @@ def test_an_inbox_made_anew_is_read_from_its_first_row(inbox: Path) -> None:
     assert not {m.source_ref for m in messages(after)} & {m.source_ref for m in messages(before)}
 
 
+def test_an_inbox_whose_ids_begin_again_is_read_from_its_first_row(inbox: Path) -> None:
+    insert(inbox, SENDER, text_parts("lama"), AT, ID=5000)
+    before = pull(inbox)
+    inbox.unlink()
+    create(inbox, 18)
+    insert(inbox, SENDER, text_parts("baru"), AT)
+    assert texts(pull(inbox, before[-1].cursor)) == ["baru"]
+
+
+def test_an_older_copy_put_back_loses_nothing_that_comes_after(inbox: Path, tmp_path: Path) -> None:
+    insert(inbox, SENDER, text_parts("satu"), AT)
+    shutil.copy(inbox, tmp_path / "cadangan.db")
+    insert(inbox, SENDER, text_parts("dua"), AT)
+    before = pull(inbox)
+    shutil.copy(tmp_path / "cadangan.db", inbox)
+    insert(inbox, SENDER, text_parts("dua lain"), AT)
+    assert texts(pull(inbox, before[-1].cursor)) == ["satu", "dua lain"]
+
+
 def test_an_inbox_that_was_emptied_goes_on(inbox: Path) -> None:
     insert(inbox, SENDER, text_parts("lama"), AT)
     before = pull(inbox)
@@ -370,6 +390,14 @@ def test_a_row_of_garbage_is_set_aside_and_the_rest_goes_on(inbox: Path) -> None
     for message, why in ((broken, "Text"), (cut, "UDH")):
         with pytest.raises(RejectedMessage, match=why):
             decode(message)
+
+
+def test_letters_that_are_none_in_a_column_we_do_not_use_do_no_harm(inbox: Path) -> None:
+    insert(inbox, SENDER, text_parts("baik"), AT)
+    execute(inbox, "UPDATE inbox SET TextDecoded = CAST(x'FF41' AS TEXT)")
+    [message] = messages(pull(inbox))
+    assert decode(message).text == "baik"
+    assert orjson.loads(message.payload)["rows"][0]["TextDecoded"] == "\ufffdA"
 
 
 def test_a_missing_database_says_what_to_check(tmp_path: Path) -> None:

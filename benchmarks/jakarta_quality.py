@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def _code(name: str, gazetteer: Gazetteer) -> str | None:
 def _precision(found: pd.DataFrame, wanted: list[str | None], accept: float) -> Iterator[str]:
     code, sure = column(found, "kelurahan_code"), found["place_confidence"].to_numpy()
     yield f"  how: {found['place_method'].value_counts().to_dict()}"
-    for low, high in zip(_BINS, _BINS[1:], strict=False):
+    for low, high in pairwise(_BINS):
         rows = [
             i for i, (c, w) in enumerate(zip(code, wanted, strict=True))
             if c and w and low <= sure[i] and (sure[i] < high or high == 1.0)

@@ -286,12 +286,13 @@ def rebuild(config: Config = None, as_json: AsJson = False) -> None:
     The old warehouse stays until the new one is proved. With unchanged code, model and data every table comes out the
     same; --json prints a hash of each.
     """
-    from pipelines import console, flow
+    from pipelines import console
+    from pipelines.rebuild import rebuild as replay
 
     with _told():
         settings = _settings(config)
         with console.progress() as tick:
-            rebuilt = flow.rebuild(settings, progress=tick)
+            rebuilt = replay(settings, progress=tick)
     if as_json:
         console.print_json({"messages": rebuilt.loaded.messages, "before": rebuilt.before, "after": rebuilt.after})
         return

@@ -10,6 +10,7 @@ left out of table hashes, so a rebuilt table can be compared with the one it rep
 
 from __future__ import annotations
 
+from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -429,14 +430,14 @@ OFFICER_COLUMNS = ("status", "status_at")
 
 # --- identity -------------------------------------------------------------------------------
 
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: safe to read aloud
+# Crockford's letters, without i, l, o and u: safe to read aloud.
+_TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 
 
 def short_hash(*parts: str, bits: int = 80) -> str:
     """Lower-case base32 of a hash over `parts`; 80 bits keep 1M ids apart (odds 4e-13)."""
     digest = blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    number = int.from_bytes(digest) >> (128 - bits)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(bits - 5, -1, -5))
+    return b32encode(digest).translate(_TO_CROCKFORD)[: bits // 5].decode()
 
 
 def report_id_of(channel: str, stream: str, source_ref: str) -> str:

@@ -18,13 +18,12 @@ from typing import Any
 from pipelines import knowledge as known
 from pipelines.contracts import WIB, Batch, Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError
-from pipelines.load import apply_entry
+from pipelines.load import Prepared, apply_entry, prepare
 from pipelines.outcomes import Loaded
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
-from pipelines.sinks.duck import writer_lock
 from pipelines.sinks.landing import BatchRef, Entry, Landing, put_if_absent
-from pipelines.sinks.warehouse import Warehouse, open_warehouse, opened
+from pipelines.sinks.warehouse import Warehouse, open_warehouse
 
 FEEDBACK = Stream("_crm", "status", "feedback", {})
 Progress = Callable[[str, int, int | None], None]  # (what, steps made since the last call, steps in all)
@@ -245,20 +244,22 @@ def apply_entries(
     """Apply entries in order, each in one transaction; what they brought together."""
     landing, total = Landing(settings.landing_dir), Loaded()
     with judging(settings, author_secret(settings), messages=messages) as (knowledge, refine):
+
+        def applied(ready: Prepared) -> Loaded:
+            return apply_entry(
+                warehouse, ready, knowledge, refine, run_id=run_id, now=now,
+                progress=lambda steps: progress("load", steps, messages),
+            )  # fmt: skip
+
+        ready: Prepared | None = None
         for entry in entries:
-            total.add(
-                apply_entry(
-                    warehouse,
-                    landing,
-                    entry,
-                    settings,
-                    knowledge,
-                    refine,
-                    run_id=run_id,
-                    now=now,
-                    progress=lambda steps: progress("load", steps, messages),
-                )
-            )
+            # The next entry is being refined by the workers while this process links the one before.
+            following = prepare(warehouse, landing, entry, settings, refine)
+            if ready is not None:
+                total.add(applied(ready))
+            ready = following
+        if ready is not None:
+            total.add(applied(ready))
     return total
 
 
@@ -342,67 +343,6 @@ def check(warehouse: Warehouse) -> None:
         raise PermanentError(
             f"the warehouse breaks its promises, nothing is published: {told}. Run: kanal audit, then kanal rebuild"
         )
-
-
-# --- rebuild --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """before, after: table -> hash of its rows (before is empty without an old warehouse);
-    other_versions: entries whose recorded code, model or data are not those of now."""
-
-    loaded: Loaded
-    before: dict[str, str]
-    after: dict[str, str]
-    other_versions: int
-
-
-def rebuild(settings: Settings, *, now: Callable[[], datetime] = utc_now, progress: Progress = silent) -> Rebuilt:
-    """Replay the order log into a new warehouse, prove it, and put it in the old one's place.
-
-    Killed on the way it leaves the old warehouse as it was. Entries not yet recorded are left to
-    the next load. Raises PermanentError where landing cannot be read or a proof fails.
-    """
-    landing = Landing(settings.landing_dir)
-    entries = list(landing.order())
-    versions = versions_of(settings)
-    messages = sum(landing.footer(ref).rows for entry in entries for ref in entry.batches)
-    target = settings.warehouse.with_name("rebuilt.duckdb")
-    with writer_lock(settings.warehouse):
-        before = _hashes(settings.warehouse)
-        _remove(target)
-        with open_warehouse(target) as warehouse:
-            progress("load", 0, messages)
-            loaded = apply_entries(
-                settings, warehouse, entries, messages=messages, run_id=new_run_id(), now=now, progress=progress
-            )
-            check(warehouse)
-            after = warehouse.table_hashes()
-        # The old one's log goes first: beside the new file it would be replayed into it.
-        _wal(settings.warehouse).unlink(missing_ok=True)
-        target.replace(settings.warehouse)
-    return Rebuilt(loaded, before, after, sum(entry.versions != versions for entry in entries))
-
-
-def _hashes(path: Path) -> dict[str, str]:
-    """Table hashes of the old warehouse; empty where there is none or it cannot be opened."""
-    if not path.exists():
-        return {}
-    try:
-        with opened(path) as warehouse:
-            return warehouse.table_hashes()
-    except PermanentError:
-        return {}
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _wal(path).unlink(missing_ok=True)
-
-
-def _wal(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
 
 
 # --- the whole way --------------------------------------------------------------------------

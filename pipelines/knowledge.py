@@ -35,7 +35,7 @@ from pipelines.transforms.ticket import Clock
 if TYPE_CHECKING:
     from pipelines.transforms.classifier import ComplaintClassifier
 
-_CLASSIFIER_FORMAT = "1"  # part of the cache key: raise it when classifier.py changes what it learns
+_CLASSIFIER_FORMAT = "2"  # part of the cache key: raise it when classifier.py changes what it learns
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,13 +35,14 @@ from pipelines.contracts import (
     to_table,
 )
 from pipelines.knowledge import Knowledge
-from pipelines.outcomes import COUNTED, COUNTS, Loaded, Outcomes
+from pipelines.outcomes import COUNTS, Loaded, Outcomes, ids_of, loaded_of, repeats
 from pipelines.refine import Refined
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Warehouse
 from pipelines.transforms import link, ticket
 
+Refine = Callable[[pa.Table, Mapping[tuple[str, str], Stream]], Iterable[Refined]]
 _ORDER = [
     (name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")
 ]
@@ -76,29 +79,52 @@ def streams_for(footers: Mapping[BatchRef, Any], settings: Settings) -> dict[tup
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry being refined. sent: which of its messages were given to refine."""
+
+    entry: Entry
+    landed: pa.Table
+    ids: list[str]
+    footers: dict[BatchRef, Any]
+    streams: dict[tuple[str, str], Stream]
+    sent: np.ndarray
+    parts: Iterable[Refined]
+    seconds: float
+
+
+def prepare(warehouse: Warehouse, landing: Landing, entry: Entry, settings: Settings, refine: Refine) -> Prepared:
+    """Read an entry and hand what may be new to refine, whose workers go on while others are applied."""
+    begin = time.perf_counter()
+    landed, footers = read_entry(landing, entry)
+    ids, streams = ids_of(landed), streams_for(footers, settings)
+    stored = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(ids)), "report_id, version").to_pylist()
+    sent = ~repeats(ids, landed["version"].to_pylist(), {r["report_id"]: r["version"] for r in stored})
+    parts = refine(landed.filter(pa.array(sent)), streams)
+    return Prepared(entry, landed, ids, footers, streams, sent, parts, time.perf_counter() - begin)
+
+
 def apply_entry(
     warehouse: Warehouse,
-    landing: Landing,
-    entry: Entry,
-    settings: Settings,
+    prepared: Prepared,
     knowledge: Knowledge,
-    refine: Callable[..., Iterable[Refined]],
+    refine: Refine,
     *,
     run_id: str,
     now: Callable[[], datetime],
     progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
-    """Refine, link and write one recorded entry. Running it a second time fails on the ledger's key."""
+    """Link and write one recorded entry. Running it a second time fails on the ledger's key."""
     clock = _Clock()
-    landed, footers = read_entry(landing, entry)
-    state = Outcomes(landed, warehouse)
-    clock.lap("read")
-    fresh = landed.filter(pa.array(~state.known_repeats()))
+    clock.laps["read"] = prepared.seconds
+    state = Outcomes(prepared.landed, prepared.ids, warehouse)
+    # What was a repeat when it was read may be none after the entries applied since.
+    late = ~state.known_repeats() & ~prepared.sent
     parts = []
-    for part in refine(fresh, streams_for(footers, settings)):
+    for part in chain(prepared.parts, refine(prepared.landed.filter(pa.array(late)), prepared.streams)):
         parts.append(part)
         progress(part.reports.num_rows + len(part.aside) + len(part.events))
-    progress(landed.num_rows - fresh.num_rows)
+    progress(int(np.count_nonzero(~prepared.sent & ~late)))
     clock.lap("refine")
     state.settle(parts)
     reports, changes, linked = _link(state, warehouse, knowledge)
@@ -106,11 +132,11 @@ def apply_entry(
     clock.lap("link")
     tickets, history = _tickets(reports, changes, links, warehouse, knowledge)
     clock.lap("ticket")
-    loaded = state.count(links)
+    counts = state.tally(links)
     current = _last_versions(reports)
     vault = pa.concat_tables([p.vault for p in parts]) if parts else VAULT.empty_table()
     rows = {
-        "ledger": _ledger(state, footers, entry, links, run_id, now(), clock.total()),
+        "ledger": _ledger(counts, prepared, run_id, now(), clock.total()),
         "messages": state.messages(),
         "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
         "vault": _last_vault(vault, set(column(current, "report_id")) if len(current) else set()),
@@ -122,6 +148,7 @@ def apply_entry(
     }
     warehouse.write(rows)
     clock.lap("write")
+    loaded = loaded_of(counts)
     loaded.seconds = clock.laps
     return loaded
 
@@ -168,7 +195,7 @@ def _link(
         link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)
     ]
     blocks = link.block(items, knowledge.matching)
-    older_table, older_keys = warehouse.leaders_by_keys(pa.array(np.unique(blocks.probes)))
+    older_table, older_keys = warehouse.leaders_by_keys(pa.array(blocks.probes))
     older = [link.Leader(**row) for row in older_table.to_pylist()]
     numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
     of_ref = warehouse.tickets_of_refs(numbers)
@@ -278,38 +305,19 @@ def _last_vault(vault: pa.Table, kept: set[str]) -> pa.Table:
 
 
 def _ledger(
-    state: Outcomes,
-    footers: Mapping[BatchRef, Any],
-    entry: Entry,
-    links: pd.DataFrame,
-    run_id: str,
-    now: datetime,
-    seconds: float,
+    counts: Mapping[BatchRef, Mapping[str, int]], prepared: Prepared, run_id: str, now: datetime, seconds: float
 ) -> pa.Table:
-    counts: dict[BatchRef, dict[str, int]] = {ref: dict.fromkeys(COUNTS, 0) for ref in footers}
-    batch_of = [BatchRef(*key) for key in zip(state.channel, state.stream, state.sequences, strict=True)]
-    for place, outcome in enumerate(state.outcome):
-        counts[batch_of[place]]["messages"] += 1
-        counts[batch_of[place]][COUNTED[outcome]] += 1
-    for place, opened in state.links_by_place(links):
-        counts[batch_of[place]]["opened" if opened else "joined"] += 1
-    total = max(1, len(state.outcome))
-    rows = [
-        {
-            "channel": ref.channel,
-            "stream": ref.stream,
-            "sequence": ref.sequence,
-            "entry": entry.number,
-            "batch_id": footer.batch_id,
-            "landed_at": footer.landed_at,
-            "landed_day": footer.landed_day,
-            **{k: counts[ref][k] for k in ("messages", "reports", "repeats", "filtered", "quarantined", "events")},
-            "tickets_opened": counts[ref]["opened"],
-            "tickets_joined": counts[ref]["joined"],
-            "run_id": run_id,
-            "loaded_at": now,
-            "seconds": seconds * counts[ref]["messages"] / total,
-        }
-        for ref, footer in footers.items()
-    ]
+    nothing = dict.fromkeys(COUNTS, 0)
+    total = max(1, prepared.landed.num_rows)
+    rows = []
+    for ref, footer in prepared.footers.items():
+        mine = counts.get(ref, nothing)
+        rows.append(
+            {
+                **ref._asdict(), **mine, "entry": prepared.entry.number, "batch_id": footer.batch_id,
+                "landed_at": footer.landed_at, "landed_day": footer.landed_day, "tickets_opened": mine["opened"],
+                "tickets_joined": mine["joined"], "run_id": run_id, "loaded_at": now,
+                "seconds": seconds * mine["messages"] / total,
+            }
+        )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=LEDGER)

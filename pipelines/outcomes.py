@@ -6,7 +6,8 @@ and tickets (load), which start from what is settled here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from pipelines.contracts import MESSAGES, column, report_id_of, to_frame
 from pipelines.refine import Refined
+from pipelines.sinks.landing import BatchRef
 from pipelines.sinks.warehouse import Warehouse
 
 COUNTED = {
@@ -46,7 +48,7 @@ class Loaded:
 
     def add(self, other: Loaded) -> None:
         """Take in what another entry brought."""
-        for name in ("messages", "reports", "repeats", "filtered", "quarantined", "events", "opened", "joined"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for stage, seconds in other.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -56,18 +58,28 @@ class Loaded:
                 mine[name] += count
 
 
+def ids_of(landed: pa.Table) -> list[str]:
+    """report_id of each message."""
+    keys = (landed[name].to_pylist() for name in ("channel", "stream", "source_ref"))
+    return [report_id_of(*key) for key in zip(*keys, strict=True)]
+
+
+def repeats(ids: Sequence[str], versions: Sequence[str], stored: Mapping[str, str]) -> np.ndarray:
+    """Messages that surely bring nothing: same version as stored, and no other version beside them."""
+    first = dict(zip(reversed(ids), reversed(versions), strict=True))
+    mixed = {i for i, version in zip(ids, versions, strict=True) if first[i] != version}
+    flags = (stored.get(i) == v and i not in mixed for i, v in zip(ids, versions, strict=True))
+    return np.fromiter(flags, dtype=bool, count=len(ids))
+
+
 class Outcomes:
     """What each message of one entry became, by its place in the recorded order."""
 
-    def __init__(self, landed: pa.Table, warehouse: Warehouse) -> None:
-        self.landed = landed.drop_columns(["payload"])
+    def __init__(self, landed: pa.Table, ids: Sequence[str], warehouse: Warehouse) -> None:
+        self.landed, self.ids = landed.drop_columns(["payload"]), ids
         self.base = warehouse.next_arrival()
-        self.channel, self.stream = landed["channel"].to_pylist(), landed["stream"].to_pylist()
-        self.refs, self.versions = landed["source_ref"].to_pylist(), landed["version"].to_pylist()
-        self.sequences = landed["sequence"].to_pylist()
-        self.edited = landed["edited_at"].to_pylist()
-        self.ids = [report_id_of(*key) for key in zip(self.channel, self.stream, self.refs, strict=True)]
-        before = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(self.ids)))
+        self.versions, self.edited = landed["version"].to_pylist(), landed["edited_at"].to_pylist()
+        before = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(ids)))
         self.before: dict[str, dict[str, Any]] = {row["report_id"]: row for row in before.to_pylist()}
         self.outcome: list[str] = ["report"] * landed.num_rows
         self.stage: list[str | None] = [None] * landed.num_rows
@@ -76,16 +88,10 @@ class Outcomes:
         self.reports = pd.DataFrame()
 
     def known_repeats(self) -> np.ndarray:
-        """Messages that surely bring nothing: same version as stored, and the entry has no other."""
-        versions: dict[str, set[str]] = {}
-        for report_id, version in zip(self.ids, self.versions, strict=True):
-            versions.setdefault(report_id, set()).add(version)
-        flags = np.zeros(len(self.ids), dtype=bool)
-        for place, (report_id, version) in enumerate(zip(self.ids, self.versions, strict=True)):
-            row = self.before.get(report_id)
-            if row is not None and row["version"] == version and len(versions[report_id]) == 1:
-                flags[place] = True
-                self.outcome[place] = "repeat"
+        """As `repeats`, against what is stored now; they get their outcome here."""
+        flags = repeats(self.ids, self.versions, {i: row["version"] for i, row in self.before.items()})
+        for place in np.flatnonzero(flags).tolist():
+            self.outcome[place] = "repeat"
         return flags
 
     def settle(self, parts: Sequence[Refined]) -> None:
@@ -94,14 +100,16 @@ class Outcomes:
             for place, outcome, stage, reason in part.aside:
                 self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, reason
             self.events += part.events
-        seen_events: set[str] = set()
-        for place, _ in list(self.events):
+        self.events.sort(key=lambda placed: placed[0])
+        for place, _ in self.events:
             self.outcome[place] = "event"
-            seen_events.add(self.ids[place])
         table = pa.concat_tables([p.reports for p in parts]) if parts else None
         if table is None or not table.num_rows:
             return
         places = table["place"].to_pylist()
+        if places != sorted(places):
+            table = table.sort_by("place")
+            places.sort()
         current = {i: (r["version"], r["version_no"], r["arrival"], r["edited_at"]) for i, r in self.before.items()}
         keep, numbers, arrivals = [], [], []
         for index, place in enumerate(places):
@@ -124,31 +132,19 @@ class Outcomes:
             arrival=pd.array(arrivals, dtype="int64"),
         )
 
-    def count(self, links: pd.DataFrame) -> Loaded:
-        loaded = Loaded(messages=len(self.outcome))
-        for place, outcome in enumerate(self.outcome):
-            per = loaded.streams.setdefault(f"{self.channel[place]}/{self.stream[place]}", dict.fromkeys(COUNTS, 0))
-            per[COUNTED[outcome]] += 1
-            per["messages"] += 1
-        for name in ("reports", "repeats", "filtered", "quarantined", "events"):
-            setattr(loaded, name, sum(per[name] for per in loaded.streams.values()))
-        for place, opened in self.links_by_place(links):
-            per = loaded.streams[f"{self.channel[place]}/{self.stream[place]}"]
-            per["opened" if opened else "joined"] += 1
-        loaded.opened = sum(per["opened"] for per in loaded.streams.values())
-        loaded.joined = sum(per["joined"] for per in loaded.streams.values())
-        return loaded
-
-    def links_by_place(self, links: pd.DataFrame) -> list[tuple[int, bool]]:
-        if not len(links):
-            return []
-        linked_at = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
-        found, done = [], set()
+    def tally(self, links: pd.DataFrame) -> dict[BatchRef, dict[str, int]]:
+        """Counts of each batch: COUNTS."""
+        batch_of = list(map(BatchRef, *(self.landed[n].to_pylist() for n in ("channel", "stream", "sequence"))))
+        counts: dict[BatchRef, dict[str, int]] = {}
+        for (ref, outcome), number in Counter(zip(batch_of, self.outcome, strict=True)).items():
+            mine = counts.setdefault(ref, dict.fromkeys(COUNTS, 0))
+            mine["messages"] += number
+            mine[COUNTED[outcome]] += number
+        levels = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
         for place, report_id in enumerate(self.ids):
-            if self.outcome[place] == "report" and report_id in linked_at and report_id not in done:
-                done.add(report_id)
-                found.append((place, linked_at[report_id] == "opened"))
-        return found
+            if self.outcome[place] == "report" and (level := levels.pop(report_id, None)):
+                counts[batch_of[place]]["opened" if level == "opened" else "joined"] += 1
+        return counts
 
     def messages(self) -> pa.Table:
         columns: dict[str, Any] = {
@@ -163,3 +159,14 @@ class Outcomes:
             ],
             schema=MESSAGES,
         )
+
+
+def loaded_of(counts: Mapping[BatchRef, Mapping[str, int]]) -> Loaded:
+    """The counts of one entry's batches, added up."""
+    loaded = Loaded()
+    for ref, mine in counts.items():
+        per = loaded.streams.setdefault(f"{ref.channel}/{ref.stream}", dict.fromkeys(COUNTS, 0))
+        for name, number in mine.items():
+            per[name] += number
+            setattr(loaded, name, getattr(loaded, name) + number)
+    return loaded

@@ -123,9 +123,10 @@ def _refine_here(judge: Judge, landed: pa.Table, streams: Mapping[tuple[str, str
 def _refine_pooled(
     pool: ProcessPoolExecutor, landed: pa.Table, streams: Mapping[tuple[str, str], Stream]
 ) -> Iterator[Refined]:
+    """Begins at once, not when the first part is asked for: meanwhile others are linked."""
     # combine_chunks: a slice would be pickled with the whole table behind it
     chunks = [landed.slice(i, _CHUNK).combine_chunks() for i in range(0, landed.num_rows, _CHUNK)]
-    yield from pool.map(_refine_in_worker, chunks, [streams] * len(chunks))
+    return pool.map(_refine_in_worker, chunks, [streams] * len(chunks))
 
 
 def source_of(name: str) -> Source:

@@ -24,7 +24,7 @@ def test_every_table_is_in_it_with_every_column_and_meaning() -> None:
         assert [f.name for f in schema if f"\n| `{f.name}` | " not in page] == []
 
 
-def test_every_column_but_those_of_the_deliverys_own_note_has_a_meaning() -> None:
+def test_every_column_has_a_meaning() -> None:
     sections = dictionary.render().split("\n### ")
     rows = [
         line

@@ -15,6 +15,7 @@ import pytest
 from pipelines import flow
 from pipelines.audit import audit
 from pipelines.errors import PermanentError, TransientError
+from pipelines.rebuild import rebuild
 from pipelines.settings import Settings
 from pipelines.sinks.duck import writer_lock
 from pipelines.sinks.landing import Landing
@@ -142,10 +143,10 @@ def test_a_rebuild_from_landing_alone_gives_the_same_tables(tmp_path: Path, make
         run(settings)
     before = hashes(settings)
     settings.warehouse.unlink()
-    rebuilt = flow.rebuild(settings, now=NOW)
+    rebuilt = rebuild(settings, now=NOW)
     assert rebuilt.before == {}
     assert rebuilt.after == before == hashes(settings)
-    assert flow.rebuild(settings, now=NOW).before == before
+    assert rebuild(settings, now=NOW).before == before
     assert run(settings).loaded.messages == 0
 
 
@@ -237,7 +238,7 @@ def test_what_officers_do_in_the_crm_comes_back_freezes_the_ticket_and_is_never_
         ).fetchall()
     assert delivered == [("proses", "pohon", 3)]
     before = hashes(settings)
-    assert flow.rebuild(settings, now=NOW).after == before
+    assert rebuild(settings, now=NOW).after == before
 
 
 def test_since_reads_again_from_where_the_stream_stood_and_counts_repeats(tmp_path: Path, make_settings: Make) -> None:
@@ -262,7 +263,7 @@ def test_a_broken_promise_blocks_publishing_and_says_what_to_do(tmp_path: Path, 
     assert "kanal rebuild" in result.failures["publish"]
     assert settings.analytics.resolve() == first
     assert not audit(settings).exact
-    flow.rebuild(settings, now=NOW)
+    rebuild(settings, now=NOW)
     assert audit(settings).exact
     assert not run(settings).failures
 

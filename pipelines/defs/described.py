@@ -48,7 +48,7 @@ def catalogue_entry(source: str) -> str:
 
 
 def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
-    """Counts of a landing run; row_count is of this run, not of all that ever landed."""
+    """Counts of a landing run, in all and per stream."""
     rows = [
         {
             "stream": p.stream,
@@ -60,7 +60,6 @@ def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
         for p in pulled
     ]
     return {
-        "dagster/partition_row_count": sum(p.messages for p in pulled),
         "messages": sum(p.messages for p in pulled),
         "seconds": round(sum(p.seconds for p in pulled), 2),
         "streams": _table(rows),

@@ -16,7 +16,7 @@ from pipelines import flow
 from pipelines import knowledge as known
 from pipelines.contracts import LANDED, WIB, Stream
 from pipelines.defs import backlog, described
-from pipelines.defs.resources import DAYS, OWNERS, Kanal, again_or_failed, asked_days, busy, configured, day_of, failed
+from pipelines.defs.resources import DAYS, OWNERS, Kanal, again_or_failed, asked_days, busy, configured, day_of
 from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
@@ -48,8 +48,10 @@ def minutes(number: int, every: int) -> str:
 @dg.definitions
 def landing() -> dg.Definitions:
     settings = configured()
-    if settings is None:
-        return dg.Definitions()
+    return _definitions(settings) if settings else dg.Definitions()
+
+
+def _definitions(settings: Settings) -> dg.Definitions:
     assets, jobs, schedules, fed = [], [], [], {}
     for number, channel in enumerate(channels_of(settings)):
         asset = _asset(settings, channel)
@@ -88,25 +90,32 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         check_specs=[dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams))] if speaks else [],
     )
     def land(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
-        settings, now = kanal.settings(), flow.utc_now()
         try:
-            streams = flow.streams_of(settings, channel)
+            yield from _land(context, kanal.settings(), channel, checked=speaks)
         except KanalError as error:
-            raise failed(error) from None
-        since = _since(context, now)
-        progress = described.logged(context)
-        pulled = [flow.land(settings, s, run_id=context.run_id, since=since, progress=progress) for s in streams]
-        stopped = [p.error for p in pulled if p.error]
-        if len(stopped) < len(pulled):
-            yield dg.MaterializeResult(
-                metadata=described.pulled_metadata(pulled)
-                | {"path": dg.MetadataValue.path(settings.landing_dir / channel)},
-                check_results=[_spoke(settings, streams, now)] if speaks else [],
-            )
-        if stopped:
-            raise again_or_failed(context, _together(stopped)) from None
+            raise again_or_failed(context, error) from None
 
     return land
+
+
+def _land(
+    context: dg.AssetExecutionContext, settings: Settings, channel: str, *, checked: bool
+) -> Iterator[dg.MaterializeResult]:
+    """Land every stream; a stream that stops is told at the end, when the others are done."""
+    now, streams = flow.utc_now(), flow.streams_of(settings, channel)
+    since, progress = _since(context, now), described.logged(context)
+    pulled = [flow.land(settings, s, run_id=context.run.run_id, since=since, progress=progress) for s in streams]
+    stopped = [p.error for p in pulled if p.error]
+    if len(stopped) < len(pulled):
+        landing, today = Landing(settings.landing_dir), now.astimezone(WIB).date()
+        metadata = described.pulled_metadata(pulled) | {
+            "dagster/partition_row_count": sum(backlog.rows_of_day(landing, s.channel, s.name, today) for s in streams),
+            "path": dg.MetadataValue.path(settings.landing_dir / channel),
+        }
+        checks = [_spoke(landing, streams, now)] if checked else []
+        yield dg.MaterializeResult(metadata=metadata, check_results=checks)
+    if stopped:
+        raise _together(stopped)
 
 
 def _asked_within(settings: Settings) -> timedelta:
@@ -126,9 +135,9 @@ def _together(errors: list[KanalError]) -> KanalError:
     return TransientError(told, retry_after=max(waits)) if len(waits) == len(errors) else PermanentError(told)
 
 
-def _spoke(settings: Settings, streams: tuple[Stream, ...], now: datetime) -> dg.AssetCheckResult:
+def _spoke(landing: Landing, streams: tuple[Stream, ...], now: datetime) -> dg.AssetCheckResult:
     """Whether every stream of the channel has said something within its hours."""
-    landing, rows, silent = Landing(settings.landing_dir), [], []
+    rows, silent = [], []
     for stream in streams:
         said = backlog.last_said(landing, stream.channel, stream.name)
         hours = backlog.stale_hours(stream)

@@ -49,7 +49,8 @@ def _spec(
 def loading() -> dg.Definitions:
     settings = configured()
     landed = [key_of(channel) for channel in channels_of(settings)] if settings else []
-    assets = [_load(landed), _deliver(), _publish()]
+    store = "postgres" if settings and settings.crm_url_env else "duckdb"
+    assets = [_load(landed), _deliver(store), _publish()]
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.assets(*assets),
@@ -88,7 +89,9 @@ def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
         settings = kanal.settings()
         failures: dict[str, str] = {}
         try:
-            loaded = flow.load(settings, run_id=context.run_id, failures=failures, progress=described.logged(context))
+            loaded = flow.load(
+                settings, run_id=context.run.run_id, failures=failures, progress=described.logged(context)
+            )
             with open_warehouse(settings.warehouse) as warehouse:
                 mark = warehouse_mark(settings, warehouse.last_entry())
                 reports, tickets = (
@@ -108,7 +111,7 @@ def _load(landed: list[dg.AssetKey]) -> dg.AssetsDefinition:
     return load_landed
 
 
-def _deliver() -> dg.AssetsDefinition:
+def _deliver(store: str) -> dg.AssetsDefinition:
     schema = crm.TABLES["tickets"]
 
     @dg.multi_asset(
@@ -121,7 +124,7 @@ def _deliver() -> dg.AssetsDefinition:
                 "The CRM's own store, brought up to date with the tickets. Officers' columns stay theirs.",
                 group="published",
                 deps=[TICKETS_KEY],
-                kinds={"duckdb", "postgres"},
+                kinds={store},
                 **{"dagster/column_schema": described.table_schema(schema, unique=("ticket_id",))},
             )
         ],

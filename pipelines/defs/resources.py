@@ -6,8 +6,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipelines import knowledge as known
 from pipelines import settings as kanal_settings
 from pipelines.contracts import WIB
+from pipelines.defs import backlog
 from pipelines.errors import KanalError, SettingsError, TransientError
 from pipelines.settings import Settings
 
@@ -55,7 +57,11 @@ def configured() -> Settings | None:
     """The settings that definitions are made from. None, with a warning, where they cannot be read:
     the definitions then hold no channel, and every run says why."""
     try:
-        return kanal_settings.load(config_path())
+        settings = kanal_settings.load(config_path())
+        known.channels(settings)
+        for stream in settings.streams:
+            backlog.stale_hours(stream)
+        return settings
     except SettingsError as error:
         dg.get_dagster_logger().warning(f"no channels are defined: {error}")
         return None

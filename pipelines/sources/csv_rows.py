@@ -1,8 +1,9 @@
 """Delimited text -> records of cells, wary of what real exports do with quotes.
 
 Python's csv does the cutting, in strict mode and line by line, so that a record can be judged with
-the lines it was made of in hand. That is why it was chosen: DuckDB's and Arrow's readers are faster,
-but say of a bad row only that it was bad, or swallow what follows. What is added here:
+the lines it was made of in hand. Of eight hostile files DuckDB's reader, seven times faster, refused
+five whole and dropped a row of two more; csv alone lost 90 of 101 rows behind one open quote, and
+gave up at one long cell. What is added here:
 
 - a quote that is never closed takes one line, not the rest of the file: where the lines it swallowed
   are rows of their own, the first line alone is set aside and reading goes on behind it

@@ -42,6 +42,7 @@ _SAID = (
     "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
 )  # fmt: skip
 _LEVELS = ("verified", "claimed", "anonymous")
+_PRIVATE = (*cells.YES, "rahasia", "privat")
 _JOINS = {"text": "\n", "address": ", ", "id": "|", "attachments": "\n"}
 _OPTIONS = {
     "inbox", "pattern", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
@@ -174,8 +175,9 @@ class Plan:
             value = (getattr(draft, name) or "").removeprefix("'").strip()
             if whole := _WHOLE.fullmatch(value):
                 value = whole[1]
-            # A spreadsheet takes 0812.. for a number and drops the zero.
-            setattr(draft, name, f"0{value}" if name == "contact_phone" and _NO_ZERO.fullmatch(value) else value or None)
+            if name == "contact_phone" and _NO_ZERO.fullmatch(value):
+                value = f"0{value}"  # a spreadsheet takes 0812.. for a number and drops the zero
+            setattr(draft, name, value or None)
         draft.author_ref = draft.author_ref or draft.contact_email or draft.contact_phone
         if draft.sender_level not in _LEVELS:
             draft.sender_level = None
@@ -211,15 +213,16 @@ def _plan(key: str, options: bytes) -> Plan:
     optional = check.texts("optional")
     check.known(dict.fromkeys(optional), set(picks), "optional")
     declared = [c for name in picks if name not in optional for c in _declared(columns[name])]
+    mapped = {c for p in picks.values() for c in p.columns}
     layout = Layout(
         required=(*dict.fromkeys(declared), *((column,) for column in only)),
-        mapped=frozenset(c for p in picks.values() for c in p.columns) | {f for f, _ in extra} | {fold(c) for c in only},
+        mapped=frozenset(mapped | {folded for folded, _ in extra} | set(map(fold, only))),
         format=check.choice("format", FORMATS),
         encoding=check.choice("encoding", ENCODINGS),
         separator=check.choice("separator", SEPARATORS),
         header_row=int(check.number("header_row", 0, 0, 10_000)) or None,
         sheets=tuple(check.texts("sheets")),
-        records=tuple(str(given["records"]).split(".")) if given.get("records") else (),
+        records=tuple((check.text("records") or "").split(".")) if "records" in given else (),
         short_rows=check.choice("short_rows", ("aside", "keep")) == "keep",
         fill_down=frozenset(map(fold, check.texts("fill_down"))),
     )
@@ -232,13 +235,12 @@ def _plan(key: str, options: bytes) -> Plan:
         dates=tuple(check.texts("dates")),
         zone=check.zone(),
         comma={",": True, ".": False}.get(check.choice("decimal", (",", ".")) or ""),
-        # "true" is what a constant says
-        private_values=("true", *(map(str.casefold, check.texts("private_values") or (*cells.YES, "rahasia", "privat")))),
+        private_values=("true", *map(str.casefold, check.texts("private_values") or _PRIVATE)),  # true: a constant
         empty=frozenset(v.casefold() for v in (*cells.NOTHING, *cells.ERRORS, *check.texts("empty_values"))),
         unescape=check.flag("unescape_html"),
         literal_newlines=check.flag("literal_newlines"),
         inbox=check.text("inbox"),
-        pattern=check.text("pattern") or "*",
+        pattern=check.pattern(),
         settle_seconds=check.number("settle_seconds", 2, 0, 86_400),
         batch_rows=int(check.number("batch_rows", 2_000, 1, 10_000)),
         batch_bytes=int(check.number("batch_bytes", 8_000_000, 1, 64_000_000)),
@@ -316,12 +318,18 @@ class _Check:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise self.wrong(f"time_zone {name!r} is no time zone, such as Asia/Jakarta or UTC") from None
 
+    def pattern(self) -> str:
+        pattern = self.text("pattern") or "*"
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            raise self.wrong(f"pattern {pattern!r} must stay inside the inbox, such as *.csv or 2026/*.xlsx")
+        return pattern
+
     def pick(self, name: str, value: Any) -> Pick:
         join = _JOINS.get(name, " ")
         if isinstance(value, dict):
             self.known(value, {"columns", "join", "first"}, f"columns.{name}")
             if ("first" in value) == ("columns" in value) or not isinstance(value.get("join", ""), str):
-                raise self.wrong(f"columns.{name} must be {{first = [..]}} or {{columns = [..], join = \"..\"}}")
+                raise self.wrong(f'columns.{name} must be {{first = [..]}} or {{columns = [..], join = ".."}}')
             names = self.texts_of(f"columns.{name}", value.get("first", value.get("columns")))
             return Pick(tuple(map(fold, names)), value.get("join", join), "first" in value)
         names = self.texts_of(f"columns.{name}", value)

@@ -364,7 +364,9 @@ def _missing(columns: Collection[str], layout: Layout) -> list[str]:
 
 def _lacks(name: str, place: str, missing: list[str]) -> Aside:
     return _aside(
-        name, place, f"tidak punya kolom {', '.join(missing)}. Perbaiki judul kolomnya di berkas asal, atau sesuaikan"
+        name,
+        place,
+        f"tidak punya kolom {', '.join(missing)}. Perbaiki judul kolomnya di berkas asal, atau sesuaikan"
         " [stream.columns] di kanal.toml; berkas dibaca lagi setelah itu.",
     )
 

@@ -24,6 +24,7 @@ _MARGIN = (0.0, 0.11, 0.22, 0.33, 0.45)
 _RIGHT = (0.38, 0.54, 0.72, 0.85, 0.95)
 _REACH = 1.3  # of a kelurahan's own reach: farther from every centroid is outside
 _EDGE = 0.4  # the same where boundaries are installed and none holds the point
+LONG = 7  # letters of a name that `long_starts` holds; shorter names are of one or two words
 START = 4  # letters of a name that `starts` holds; shorter names are never looked for in text
 
 
@@ -66,6 +67,7 @@ class Gazetteer:
     everyday: Iterable[str] = ()
     names: dict[str, tuple[Name, ...]] = field(init=False)
     starts: frozenset[str] = field(init=False)  # first letters of all names: most words begin none
+    long_starts: frozenset[str] = field(init=False)
     weak: frozenset[str] = field(init=False)  # everyday names, joined
     codes: list[str] = field(init=False)  # kelurahan codes by row
     row_of: dict[str, int] = field(init=False)
@@ -100,6 +102,7 @@ class Gazetteer:
         self.names = self._index()
         self.weak = frozenset(map(join, self.everyday))
         self.starts = self._starts()
+        self.long_starts = frozenset(name[:LONG] for name in self.names if len(name) >= LONG)
         self._misspelt = {level: self._less_a_letter(level) for level in ("kelurahan", "kecamatan")}
         self._xy = _project(self.kelurahan["lat"].to_numpy(float), self.kelurahan["lon"].to_numpy(float))
         self._reach = self._own_reach()

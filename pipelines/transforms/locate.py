@@ -1,10 +1,8 @@
 """Masked reports -> where: codes, street, RT/RW, landmark, point, with method and confidence.
 
-Evidence of every kind (coordinates, fields of the source, names in address and text, postcode) is
-weighed together per kelurahan. A name counts less where it may be a street's, a route's or a daily
-word; names that contradict each other give an ambiguous place with its candidates, never a confident
-guess. "Outside the area" is a result. Belongs here: weighing. Not here: reading an address (address),
-what names mean (gazetteer).
+Reads fields, address and text for names, the longest first. A name counts less where it may be a
+street's, a route's or a daily word. "Outside the area" is a result. Belongs here: finding what was
+said. Not here: weighing it (evidence), reading an address (address), what names mean (gazetteer).
 """
 
 from __future__ import annotations
@@ -13,14 +11,27 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
 from pipelines.transforms import address
-from pipelines.transforms.gazetteer import START, Gazetteer, Name, Point, join
+from pipelines.transforms.evidence import (
+    ASKED,
+    ENOUGH,
+    FIELD,
+    LANDMARK,
+    MISSPELT,
+    NAMED,
+    PASSING,
+    POSTCODE,
+    SHARED,
+    Heard,
+    Place,
+    weigh,
+)
+from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _TOKEN = re.compile(r"[a-z0-9]+")
@@ -38,53 +49,10 @@ _TOWARDS = frozenset(("arah", "menuju", "ke", "dari", "jurusan", "tujuan", "tray
 # After a daily word that is a kelurahan's name and asked for: the name ends here ("kel dukuh kec ..", not "dukuh kupang").
 _CLOSING = frozenset("kec kecamatan rt rw jakarta jakpus jakut jakbar jaksel jaktim dki kota no".split()) | {""}
 _SCHOOLS = frozenset("sd sdn smp smpn sma sman smk smkn tk paud".split())  # their number is no street's
-_FIELD, _ASKED, _NAMED, _MISSPELT, _POSTCODE, _LANDMARK, _SHARED, _PASSING = 0.9, 0.85, 0.6, 0.6, 0.55, 0.55, 0.45, 0.35
-_ENOUGH = 0.5  # less names no kelurahan
 _PREFIX = re.compile(
     r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+",
     re.I,
 )
-
-
-class Place(NamedTuple):
-    """The place columns of contracts.REPORTS, without what the address says."""
-
-    kelurahan_code: str | None
-    kecamatan_code: str | None
-    kota_code: str | None
-    place_method: str
-    place_confidence: float
-    place_candidates: list[str] | None = None
-
-
-class _Heard:
-    """What was said of a place: per kelurahan row (weight, method) and the words for it; what names only a
-    kecamatan or kota, with its words; how strongly somewhere outside."""
-
-    __slots__ = ("everyday", "kecamatan", "kota", "landmark", "outside", "row_words", "rows", "shared", "words")
-
-    def __init__(self) -> None:
-        self.rows: dict[int, tuple[float, str]] = {}
-        self.row_words: dict[int, set[str]] = {}
-        self.kecamatan: dict[str, dict[str, float]] = {}
-        self.kota: dict[str, float] = {}
-        self.shared: set[int] = set()
-        self.everyday: list[tuple[Name, str]] = []
-        self.outside = 0.0
-        self.landmark: str | None = None
-        self.words: dict[str, None] = {}
-
-    def row(self, row: int, weight: float, method: str, words: str) -> None:
-        if weight > self.rows.get(row, (0.0, ""))[0]:
-            self.rows[row] = weight, method
-        self.row_words.setdefault(row, set()).add(words)
-
-    def area(self, code: str, weight: float, words: str) -> None:
-        said = self.kecamatan.setdefault(code, {})
-        said[words] = max(said.get(words, 0.0), weight)
-
-    def town(self, code: str, weight: float) -> None:
-        self.kota[code] = max(self.kota.get(code, 0.0), weight)
 
 
 def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
@@ -102,7 +70,7 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
         _place(point, *values, gazetteer=gazetteer)
         for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
     ]
-    table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else {c: () for c in _COLUMNS}
+    table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]
     added: dict[str, pd.Series] = {c: series[c] for c in _COLUMNS if c not in ("lat", "lon", "address_text")}
@@ -126,13 +94,13 @@ def _place(
     spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
     folded = _fold(spoken)
     tokens = _TOKEN.findall(folded)
-    heard = _Heard()
+    heard = Heard()
     if kelurahan or kecamatan or kota:
         _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
     _read_names(heard, tokens, gazetteer)
-    postcode = _read_postcode(heard, spoken, gazetteer)
-    place = _weigh(heard, point, gazetteer)
-    rt, rw = address.rt_rw(spoken) if "rt" in folded or "rw" in folded or "r." in folded else (None, None)
+    postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
+    place = weigh(heard, point, gazetteer)
+    rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
     street = (
         address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None
     )
@@ -147,6 +115,7 @@ def _place(
     return (*place, ", ".join(heard.words) or None, street, rt, rw, landmark, postcode, lat, lon, described)
 
 
+_RT_RW = re.compile(r"r(?<![a-z]r)\.?[tw]")
 _STREETS = frozenset(("jl", "jln", "jalan", "gg", "gang"))
 
 
@@ -160,7 +129,7 @@ def _fold(text: str) -> str:
 
 
 def _read_fields(
-    heard: _Heard, kelurahan: str | None, kecamatan: str | None, kota: str | None, gazetteer: Gazetteer
+    heard: Heard, kelurahan: str | None, kecamatan: str | None, kota: str | None, gazetteer: Gazetteer
 ) -> None:
     """Fields the source filled in are the strongest words; a kecamatan that the gazetteer lacks, or a kota
     that it knows as outside, speaks for outside and against a kelurahan that only sounds alike."""
@@ -177,18 +146,18 @@ def _read_fields(
         "kota" in unknown and any(m.level == "outside" for m in gazetteer.names.get(names["kota"], ()))
     )
     if abroad or (unknown and len(unknown) == len(meant) and unknown != ["kota"]):
-        heard.outside = _FIELD
+        heard.outside = FIELD
     for level, meanings in meant.items():
         for meaning in meanings:
             said = f"{level}={(asked[level] or '').strip()}"
             if level == "kelurahan":
                 row = gazetteer.row_of[meaning.code]
                 wrong = bool(meant.get("kecamatan")) and gazetteer.kecamatan_of[row] != meant["kecamatan"][0].code
-                heard.row(row, _PASSING if abroad else 0.55 if wrong else _FIELD, "reported", said)
+                heard.row(row, PASSING if abroad else 0.55 if wrong else FIELD, "reported", said)
             elif level == "kecamatan":
-                heard.area(meaning.code, _FIELD, said)
+                heard.area(meaning.code, FIELD, said)
             else:
-                heard.town(meaning.code, _FIELD)
+                heard.town(meaning.code, FIELD)
             heard.words[said] = None
 
 
@@ -201,13 +170,13 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(heard: _Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+def _read_names(heard: Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
     names, starts, after = gazetteer.names, gazetteer.starts, -1
     for i in [i for i, token in enumerate(tokens) if token[:START] in starts]:
         if i < after:
             continue
-        for n in (4, 3, 2, 1):
+        for n in (4, 3, 2, 1) if "".join(tokens[i : i + 4])[:LONG] in gazetteer.long_starts else (2, 1):
             name = "".join(tokens[i : i + n])
             if name not in names or len(name) < START or i + n > len(tokens):
                 continue
@@ -222,15 +191,15 @@ def _read_names(heard: _Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> N
         if meaning.level == "kelurahan":
             row = gazetteer.row_of[meaning.code]
             if heard.kecamatan.get(gazetteer.kecamatan_of[row], {}).keys() - {words}:
-                heard.row(row, _ENOUGH, "named", words)
+                heard.row(row, ENOUGH, "named", words)
                 heard.words[words] = None
         elif gazetteer.kota_of_kecamatan[meaning.code] in heard.kota:
-            heard.area(meaning.code, _ENOUGH, words)
+            heard.area(meaning.code, ENOUGH, words)
             heard.words[words] = None
 
 
 def _read_name(
-    heard: _Heard, meanings: Sequence[Name], name: str, before: str, behind: str, words: str, gazetteer: Gazetteer
+    heard: Heard, meanings: Sequence[Name], name: str, before: str, behind: str, words: str, gazetteer: Gazetteer
 ) -> None:
     levels = {m.level for m in meanings}
     asked = "kelurahan" if before in _KELURAHAN else "kecamatan" if before in _KECAMATAN else ""
@@ -246,13 +215,13 @@ def _read_name(
                 heard.everyday.append((Name(level, code), words))
             continue
         heard_it = True
-        weight = _ASKED if asked else _PASSING if passing else _NAMED
+        weight = ASKED if asked else PASSING if passing else NAMED
         if asked and name in gazetteer.weak and behind not in _CLOSING:
-            weight = _SHARED
+            weight = SHARED
         if level == "kelurahan":
             row = gazetteer.row_of[code]
             if not asked and "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
-                weight = min(weight, _SHARED)
+                weight = min(weight, SHARED)
                 heard.shared.add(row)
             heard.row(row, weight, "named", words)
         elif level == "kecamatan":
@@ -265,13 +234,13 @@ def _read_name(
             near = before not in _TOWARDS
             heard.landmark = heard.landmark or (code if near else None)
             if row_code := gazetteer.landmark_at[code][2]:
-                heard.row(gazetteer.row_of[row_code], _LANDMARK if near else _PASSING, "landmark", words)
+                heard.row(gazetteer.row_of[row_code], LANDMARK if near else PASSING, "landmark", words)
     if heard_it:
         heard.words[words] = None
 
 
 def _read_misspelt(
-    heard: _Heard, tokens: Sequence[str], level: str, marks: frozenset[str], gazetteer: Gazetteer
+    heard: Heard, tokens: Sequence[str], level: str, marks: frozenset[str], gazetteer: Gazetteer
 ) -> None:
     """A name that stands after "kel." or "kec." and is one slip away from a known one."""
     for i in [i + 1 for i, token in enumerate(tokens[:-1]) if token in marks]:
@@ -282,19 +251,19 @@ def _read_misspelt(
             if right := gazetteer.misspelt(name, level):
                 code = next(m.code for m in gazetteer.names[right] if m.level == level)
                 if level == "kelurahan":
-                    heard.row(gazetteer.row_of[code], _MISSPELT, "named", words)
+                    heard.row(gazetteer.row_of[code], MISSPELT, "named", words)
                 else:
-                    heard.area(code, _SHARED, words)
+                    heard.area(code, SHARED, words)
                 heard.words[words] = None
                 break
 
 
-def _read_postcode(heard: _Heard, spoken: str, gazetteer: Gazetteer) -> str | None:
+def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | None:
     """The first postcode of the gazetteer that is named."""
-    for match in address.POSTCODE.finditer(spoken):
+    for match in address.POSTCODE.finditer(folded):
         if rows := gazetteer.postcodes.get(match.group()):
             for row in rows:
-                heard.row(row, _POSTCODE if len(rows) == 1 else _PASSING, "postcode", match.group())
+                heard.row(row, POSTCODE if len(rows) == 1 else PASSING, "postcode", match.group())
             heard.words[match.group()] = None
             return match.group()
     return None
@@ -308,114 +277,3 @@ def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> bool:
             if known and not (i + n < len(words) and address.ends_street(words[i + n])):
                 return True
     return False
-
-
-# --- weighing ---------------------------------------------------------------------------------
-
-
-def _scores(heard: _Heard, gazetteer: Gazetteer) -> dict[int, float]:
-    """What all words together say for each kelurahan, 0..0.95."""
-    areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
-    found = {}
-    for row, (said, method) in heard.rows.items():
-        weight, kecamatan = said, gazetteer.kecamatan_of[row]
-        if method != "reported":
-            if heard.kecamatan.get(kecamatan, {}).keys() - heard.row_words[row]:
-                weight += 0.15 if len(areas) < 3 else 0.0
-            elif heard.kecamatan and kecamatan not in heard.kecamatan:
-                weight -= 0.25
-            if heard.kota and gazetteer.kota_of[row] not in heard.kota:
-                weight -= 0.3
-            elif heard.kota and row not in heard.shared:
-                weight += 0.1
-            if len(areas) > 2:  # a route, or a list: none of them is the place for sure
-                weight -= 0.15
-        found[row] = max(0.0, min(0.95, weight))
-    return found
-
-
-def _weigh(heard: _Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
-    """One decision from all evidence. Trust: polygon, fields, names that agree, nearest centroid, lone names."""
-    if point is None and not (heard.rows or heard.kecamatan or heard.kota or heard.outside):
-        return _NOWHERE
-    scores = _scores(heard, gazetteer)
-    ranked = sorted(scores, key=lambda r: (-scores[r], r))
-    if point is not None and point.method != "outside":
-        return _by_point(point, ranked, scores, heard, gazetteer)
-    best = scores[ranked[0]] if ranked else 0.0
-    if point is not None:
-        if best >= _FIELD and heard.rows[ranked[0]][1] == "reported":
-            return _result(gazetteer, ranked[0], "reported", 0.6)
-        return Place(None, None, None, "outside", point.confidence)
-    if best >= _ENOUGH and best > heard.outside:
-        close = [r for r in ranked if best - scores[r] < 0.1]
-        told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
-        if len(close) == 1 or told:
-            doubt = 0.1 if heard.outside > _ENOUGH else 0.0
-            return _result(gazetteer, ranked[0], heard.rows[ranked[0]][1], best - doubt)
-        codes = [gazetteer.codes[r] for r in close[:5]]
-        areas = {gazetteer.kecamatan_of[r] for r in close}
-        if len(areas) == 1:
-            area = areas.pop()
-            return Place(None, area, gazetteer.kota_of_kecamatan[area], "kecamatan", round(min(0.8, best), 3), codes)
-        return Place(None, None, None, "ambiguous", 0.3, codes)
-    return _wider(heard, ranked, best, gazetteer)
-
-
-def _wider(heard: _Heard, ranked: list[int], best: float, gazetteer: Gazetteer) -> Place:
-    """No kelurahan is sure: outside, a kecamatan, a kota, or only what is possible."""
-    codes = [gazetteer.codes[r] for r in ranked[:5]] or None
-    areas = {code: max(said.values()) for code, said in heard.kecamatan.items()}
-    if len(areas) > 2 and max(areas.values()) < _ASKED:  # a route again
-        areas = dict.fromkeys(areas, 0.4)
-    inside = max([*areas.values(), *heard.kota.values(), best, 0.0])
-    if heard.outside and heard.outside >= inside:
-        if inside < _ENOUGH or heard.outside >= inside + 0.15:
-            return Place(None, None, None, "outside", round(heard.outside, 3), codes)
-        return Place(None, None, None, "ambiguous", 0.3, codes)
-    if areas and (top := max(areas.values())) > _PASSING and top >= max(heard.kota.values(), default=0.0) - 0.2:
-        code = max(areas, key=lambda c: (areas[c], c))
-        kota = gazetteer.kota_of_kecamatan[code]
-        rivals = sum(top - weight < 0.1 for weight in areas.values()) > 1
-        astray = bool(heard.kota) and kota not in heard.kota
-        if not rivals and not astray:
-            return Place(None, code, kota, "kecamatan", round(top * 0.9, 3), codes)
-    if heard.kota:
-        code = max(heard.kota, key=lambda c: (heard.kota[c], c))
-        top = heard.kota[code] * (0.9 if len(heard.kota) == 1 else 0.5)
-        return Place(None, None, code, "kota", round(top, 3), codes)
-    if codes or areas:
-        return Place(None, None, None, "ambiguous", 0.2, codes)
-    return _NOWHERE
-
-
-def _by_point(
-    point: Point, ranked: list[int], scores: dict[int, float], heard: _Heard, gazetteer: Gazetteer
-) -> Place:
-    """A point inside the area, with or without words that agree."""
-    named = scores.get(point.row, 0.0)
-    if point.method == "polygon":
-        return _result(gazetteer, point.row, "polygon", point.confidence + (0.02 if named else 0.0))
-    beside = [r for r in ranked if r in point.near and scores[r] >= _SHARED]
-    if beside:  # a kelurahan that is named and near: both count
-        row = beside[0]
-        method = "centroid" if row == point.row else heard.rows[row][1]
-        return _result(gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1))
-    if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= _FIELD:
-        return _result(gazetteer, ranked[0], "reported", 0.7, [gazetteer.codes[point.row]])
-    return _result(
-        gazetteer, point.row, "centroid", point.confidence * (0.9 if ranked else 1.0), [gazetteer.codes[r] for r in point.near]
-    )
-
-
-def _result(
-    gazetteer: Gazetteer, row: int, method: str, confidence: float, others: Sequence[str] | None = None
-) -> Place:
-    code = gazetteer.codes[row]
-    rest = [c for c in others or () if c != code]
-    return Place(
-        code, gazetteer.kecamatan_of[row], gazetteer.kota_of[row], method, round(min(0.99, confidence), 3), rest or None
-    )
-
-
-_NOWHERE = Place(None, None, None, "none", 0.0)

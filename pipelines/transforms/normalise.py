@@ -16,9 +16,13 @@ import phonenumbers
 
 from pipelines.contracts import column
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2028-\u202e\ufeff\ufffe\uffff]")
-_BLANKS = re.compile(r"[ \t\u00a0\u3000]+")
-_LINES = re.compile(r"\s*\n\s*")
+# Control characters, and those that show nothing: soft hyphens, joiners, marks of direction, byte order.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
+_NEWLINE = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+_BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
+_LINES = re.compile(r" ?\n\s*")
 _WORD = re.compile(r"[a-z]{2,}")
 _SHORT_CODE = re.compile(r"\d{3,6}")
 
@@ -47,13 +51,17 @@ def normalise(drafts: pd.DataFrame, *, languages: Mapping[str, frozenset[str]]) 
 
 
 def clean_text(text: str | None) -> str:
-    """NFC, no control or invisible characters, single blanks, at most one empty line in a row."""
+    """NFC, no control or invisible characters, single blanks, no empty lines."""
     if not isinstance(text, str) or not text:
         return ""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
-    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _LINES.sub("\n", _BLANKS.sub(" ", text)).strip()
+        text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if not text.isprintable():  # most are: then there is nothing to take out
+        text = _CONTROL.sub("", _NEWLINE.sub("\n", text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)  # last: what stood apart may have come together
+    text = _BLANKS.sub(" ", text)
+    return (_LINES.sub("\n", text) if "\n" in text else text).strip()
 
 
 def clean_line(text: str | None) -> str | None:
@@ -98,7 +106,7 @@ def language(text: str, languages: Mapping[str, frozenset[str]]) -> str:
     words = _WORD.findall(text[:400].lower())
     best, most = "other", 0
     for tag, telltale in languages.items():
-        hits = sum(word in telltale for word in words)
+        hits = sum(map(telltale.__contains__, words))
         if hits > most:
             best, most = tag, hits
     return best

@@ -9,34 +9,58 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 import pandas as pd
 
 from pipelines.contracts import column, short_hash
 
-_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
-# 16 digits, as NIK and family card numbers are; groups of four are common in letters.
-_NIK = re.compile(r"(?<![\d.,-])\d{4}[ .-]?\d{4}[ .-]?\d{4}[ .-]?\d{4}(?![\d])")
-# Mobile (08.., 628.., +62 8..) and Jakarta landline (021..); 9 to 13 digits in all.
+_EMAIL = re.compile(
+    r"[\w.+-]{1,64}(?:@|\s?[\[(]\s?(?:at|@)\s?[\])]\s?)[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"
+    r"|[\w.+-]{1,64}\s{0,2}@\s{0,2}(?:gmail|yahoo|ymail|hotmail|outlook|icloud|live|rocketmail)\.\w{2,3}(?:\.\w{2})?",
+    re.I,
+)
+# Seven digits with little between them: fewer are no number of a person.
+_MANY_DIGITS = re.compile(r"\d(?:[ .()/-]{0,3}\d){6}")
+_ALONE = r"(?<!\d)(?<!\d[.,/-])"  # not the rest of a longer number
+# 16 digits, as NIK and family card numbers are, in groups as letters show them; four years are not one.
+_NIK = re.compile(
+    _ALONE + r"(?!(?:(?:19|20)\d\d[ .-]){3}(?:19|20)\d\d(?!\d))\d(?:[ .-]?\d){15}(?!\d)"
+    r"|(?<=nik)\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)"
+    r"|(?<=ktp)\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)",
+    re.I,
+)
+# Mobile numbers (08.., 628.., +62 8..), landlines with their area code, numbers abroad with a plus, and
+# whatever stands after "telp" or "hp". Not JK numbers: those are tickets.
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:(?:\+|00)?62[ .-]?(?:\(0\))?|0)(?:8[1-9]|21)(?:[ .)-]{0,2}\d){6,10}(?![\d])"
-    r"|\(021\)[ .-]?(?:\d[ .-]?){6,8}(?!\d)"
+    r"(?<!\d)(?<!\d[.,])(?<!jk)\(?(?:(?:\+|00)?62\)?[ .-]{0,2}(?:\(?0\)?[ .-]?)?|0)8[1-9]\)?(?:[ .)-]{0,2}\d){6,10}(?!\d)"
+    r"|(?<!\d)(?<!\d[.,/])(?<!jk)(?:\(?0[2-7]\d{1,2}\)?|(?:\+|00)?62[ .-]?\(?[2-7]\d{1,2}\)?)[ .-]{0,3}\d{3,4}[ .-]?\d{3,4}(?!\d)"
+    r"|\+\d(?:[ .()-]{0,2}\d){7,14}(?!\d)"
+    r"|(?:(?<=telp)|(?<=tlp)|(?<=tlpn)|(?<=telpon)|(?<=telepon)|(?<=\bhp)|(?<=\bwa)|(?<=whatsapp))"
+    r"[ .:=-]{0,3}(?:no\w{0,3}[ .:]{0,3})?\d(?:[ .-]?\d){6,13}(?!\d)",
+    re.I,
 )
 _PLATE_CODES = (
     "A|AA|AB|AD|AE|AG|B|BA|BB|BD|BE|BG|BH|BK|BL|BM|BN|BP|D|DA|DB|DC|DD|DE|DG|DH|DK|DL|DM|DN|DR|DT|E|EA|EB|F|G|H|K|KB"
     "|KH|KT|KU|L|M|N|P|PA|PB|R|S|T|W|Z"
 )
+_NO_SUFFIX = (
+    "RT|RW|KM|NO|DI|KE|YG|DR|RB|JT|KK|KG|TH|DAN|KEL|KEC|ORG|THN|ADA|INI|ITU|UTK|DGN|JLN|GG|JL|HP|WA|WIB|JAM|PCS|UNIT"
+    "|CM|MM|M|LT|CC|GB|MB|TV|AC|PK|VA|LOK|BLN|TGL|HR|GR|ML|LTR|ORANG|TAHUN|HARI|RIBU|JUTA|DARI|YANG|METER"
+)
+_MAYBE_PLATE = re.compile(r"[A-Za-z][ .-]?\d{2,4}[ .-]?[A-Za-z]")
 _PLATE = re.compile(
-    rf"(?<![\w/.-])(?:{_PLATE_CODES})[ -]?\d{{2,4}}[ -]?(?!RT\b|RW\b|KM\b|NO\b|DI\b|KE\b)[A-Z]{{2,3}}(?![\w])"
+    rf"(?<![\w/.-])(?:{_PLATE_CODES})(?:[ .-]?\d{{4}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[A-Z]{{1,3}}"
+    rf"|[ .-]?\d{{2,3}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[A-Z]{{2,3}})(?![\w])"
 )
 # In lower case only Jakarta's own letter with the full shape, or "b 12 an" would be a plate.
 _PLATE_LOWER = re.compile(
-    r"(?<![\w/.-])b ?\d{3,4} ?(?!rt\b|rw\b|kel\b|kec\b|dan\b|yg\b|rb\b|jt\b|org\b|kk\b|kg\b|km\b|thn\b|tahun\b)"
-    r"[a-z]{3}(?![\w])"
+    rf"(?<![\w/.-])b[ .-]?(?:\d{{4}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[a-z]{{2,3}}|\d{{3}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[a-z]{{3}})(?![\w])",
+    re.I,
 )
 _NAMED_PLATE = re.compile(
-    r"(?i)\b(?:plat|nopol|no\.? ?pol(?:isi)?)(?: nomor| no\.?)?[ :.]{1,3}([a-z]{1,2} ?\d{1,4} ?[a-z]{0,3})\b"
+    r"\b(?:plat|nopol|no\.? ?pol(?:isi)?)(?: nomor| no\.?)?[ :.]{1,3}([a-z]{1,2}[ .-]?\d{1,4}[ .-]?[a-z]{0,3})\b", re.I
 )
 
 TOKENS = {"email": "[SUREL]", "nik": "[NIK]", "phone": "[TELEPON]", "plate": "[PLAT]"}
@@ -64,27 +88,26 @@ def redact(drafts: pd.DataFrame, *, key: bytes) -> tuple[pd.DataFrame, pd.DataFr
 
 def mask(text: str) -> str:
     """Replace e-mail addresses, NIK, phones and number plates by tokens; nothing else changes."""
-    if "@" in text:
+    if "@" in text or "at)" in text or "at]" in text:
         text = _EMAIL.sub(TOKENS["email"], text)
-    if not _has_digit(text):
-        return text
-    text = _NIK.sub(TOKENS["nik"], text)
-    text = _PHONE.sub(TOKENS["phone"], text)
-    text = _PLATE.sub(TOKENS["plate"], text)
-    text = _PLATE_LOWER.sub(TOKENS["plate"], text)
-    return _NAMED_PLATE.sub(_hide_plate, text)
+    if _MANY_DIGITS.search(text):
+        text = _NIK.sub(_after_name(TOKENS["nik"]), text)
+        text = _PHONE.sub(_after_name(TOKENS["phone"]), text)
+    if _MAYBE_PLATE.search(text):
+        text = _PLATE.sub(TOKENS["plate"], text)
+        text = _PLATE_LOWER.sub(TOKENS["plate"], text)
+        text = _NAMED_PLATE.sub(_hide_plate, text)
+    return text
+
+
+def _after_name(token: str) -> Callable[[re.Match[str]], str]:
+    """The token, with a blank before it where the number's own name stands there ("hp: 08..")."""
+    return lambda match: token if match.group()[0] in "+(" or match.group()[0].isdigit() else f" {token}"
 
 
 def _hide_plate(match: re.Match[str]) -> str:
     start = match.start(1) - match.start()
     return match.group()[:start] + TOKENS["plate"]
-
-
-_DIGIT = re.compile(r"\d\D?\d")
-
-
-def _has_digit(text: str) -> bool:
-    return _DIGIT.search(text) is not None
 
 
 @lru_cache(maxsize=65_536)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import pandas as pd
 
@@ -102,7 +103,7 @@ class Phrases:
     def within(self, words: Sequence[str]) -> set[str]:
         """The phrases found in folded words."""
         found = self._single.intersection(words)
-        pairs = self._pairs & set(map(" ".join, zip(words, words[1:], strict=False)))
+        pairs = self._pairs & set(map(" ".join, pairwise(words)))
         if not pairs:
             return set(found)
         said = f" {' '.join(words)} "

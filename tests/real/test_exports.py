@@ -83,6 +83,8 @@ def test_every_row_of_another_citys_complaints_is_a_report() -> None:
     assert len(messages) == len(rows) > 7000
     assert [m.source_ref for m in messages] == [r["id"] for r in rows]
     kept = [d for d in drafts if d]
-    assert Counter(d.agency_reported for d in kept) == Counter(r["instansi"].strip() for r in rows if r["keluhan"].strip())
+    assert Counter(d.agency_reported for d in kept) == Counter(
+        r["instansi"].strip() for r in rows if r["keluhan"].strip()
+    )
     assert not any("\\n" in d.text or "unread" in d.extra for d in kept)
     assert sum("\n" in d.text for d in kept) > 1000

@@ -39,7 +39,9 @@ def good(first: int, last: int) -> list[Record]:
 
 @settings(max_examples=300, deadline=None)
 @given(TABLE, st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_any_table_that_was_written_reads_back(table: list[list[str]], separator: str, end: str, everything: bool) -> None:
+def test_any_table_that_was_written_reads_back(
+    table: list[list[str]], separator: str, end: str, everything: bool
+) -> None:
     out = io.StringIO(newline="")
     quoting: Any = csv.QUOTE_ALL if everything else csv.QUOTE_MINIMAL
     csv.writer(out, delimiter=separator, lineterminator=end, quoting=quoting).writerows(table)

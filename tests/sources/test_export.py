@@ -102,11 +102,18 @@ def test_an_export_with_one_row_edited_has_exactly_one_new_version(box: Path) ->
     assert len(found) == 200
     versions = {(m.source_ref, m.version) for m in found}
     assert len(versions) == 101
-    assert [m.source_ref for m in found[100:] if (m.source_ref, m.version) not in {(o.source_ref, o.version) for o in found[:100]}] == ["7"]
+    assert [
+        m.source_ref
+        for m in found[100:]
+        if (m.source_ref, m.version) not in {(o.source_ref, o.version) for o in found[:100]}
+    ] == ["7"]
 
 
 def test_identical_rows_without_an_id_are_one_message_landed_twice(box: Path) -> None:
-    put(box / "a.csv", "No;Isi;Tanggal\r\n;Jalan rusak;04/05/2026\r\n;Jalan rusak;04/05/2026\r\n;Jalan rusak;05/05/2026\r\n")
+    put(
+        box / "a.csv",
+        "No;Isi;Tanggal\r\n;Jalan rusak;04/05/2026\r\n;Jalan rusak;04/05/2026\r\n;Jalan rusak;05/05/2026\r\n",
+    )
     first, second, other = messages(pull(stream_of(box)))
     assert (first.source_ref, first.version) == (second.source_ref, second.version)
     assert other.source_ref != first.source_ref
@@ -160,14 +167,21 @@ def test_a_workbook_and_a_zip_say_where_a_row_stood(box: Path) -> None:
     put(box / "kantor" / "a.xlsx", out.getvalue())
     [message] = messages(pull(stream_of(box)))
     assert (message.source_ref, message.origin) == ("1", "kantor/a.xlsx, lembar Mei, baris 2")
-    assert export.decode(message, stream_of(box)).occurred_at == message.occurred_at == datetime(2026, 5, 4, 12, 12, tzinfo=UTC)
+    assert (
+        export.decode(message, stream_of(box)).occurred_at
+        == message.occurred_at
+        == datetime(2026, 5, 4, 12, 12, tzinfo=UTC)
+    )
 
 
 # --- quarantine -----------------------------------------------------------------------------
 
 
 def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(box: Path) -> None:
-    put(box / "1.csv", 'No;Isi;Tanggal\r\n1;"buka;x\r\n2;"Jalan";\r\n3;Got; mampet;x\r\n4;Lampu;kemarin\r\n5;;04/05/2026\r\n')
+    put(
+        box / "1.csv",
+        'No;Isi;Tanggal\r\n1;"buka;x\r\n2;"Jalan";\r\n3;Got; mampet;x\r\n4;Lampu;kemarin\r\n5;;04/05/2026\r\n',
+    )
     put(box / "2.csv", "Nomor;Uraian\r\n1;x\r\n")
     put(box / "3.csv", b"PK\x03\x04")
     put(box / "4.csv", csv([6]))
@@ -191,7 +205,10 @@ def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(box: Path) -> Non
 
 
 def test_what_is_set_aside_keeps_its_payload_within_bounds(box: Path) -> None:
-    put(box / "1.csv", b'No;Isi;Tanggal\r\n1;"Caf\xe9\r\n2;"Jalan";\r\n3;Got; mampet;x\r\n4;"' + b"panjang " * 1_500_000 + b'";x\r\n')
+    put(
+        box / "1.csv",
+        b'No;Isi;Tanggal\r\n1;"Caf\xe9\r\n2;"Jalan";\r\n3;Got; mampet;x\r\n4;"' + b"panjang " * 1_500_000 + b'";x\r\n',
+    )
     put(box / "2.csv", b"Nomor;Uraian\r\n" + b"1;x\r\n" * 50_000)
     quote, _, many, long, whole = messages(pull(stream_of(box)))
     assert (quote.payload, quote.payload_type) == ('1;"Café\r\n'.encode(), "text/plain")
@@ -218,7 +235,10 @@ def test_a_payload_that_is_no_row_is_set_aside(payload: bytes, box: Path) -> Non
 
 
 def test_half_a_character_in_json_does_not_stop_a_file(box: Path) -> None:
-    put(box / "a.json", '[{"No": 1, "Isi": "rusak \\ud83d", "Tanggal": ""}, {"No": 2, "Isi": "\\ud83d\\ude4f", "\\ud83d": "x"}]')
+    put(
+        box / "a.json",
+        '[{"No": 1, "Isi": "rusak \\ud83d", "Tanggal": ""}, {"No": 2, "Isi": "\\ud83d\\ude4f", "\\ud83d": "x"}]',
+    )
     stream = stream_of(box)
     assert [export.decode(m, stream).text for m in messages(pull(stream))] == ["rusak \ufffd", "\U0001f64f"]
 

@@ -40,7 +40,9 @@ def test_objects_come_as_they_were_written_whatever_the_window(
 
 
 def test_numbers_keep_the_digits_they_were_written_with() -> None:
-    found = list(objects(text('[{"id": 12345678901234567890123, "lat": -6.20, "n": NaN, "i": -Infinity, "e": 1e5}]'), ()))
+    found = list(
+        objects(text('[{"id": 12345678901234567890123, "lat": -6.20, "n": NaN, "i": -Infinity, "e": 1e5}]'), ())
+    )
     assert found == [Item({"id": "12345678901234567890123", "lat": "-6.20", "n": "NaN", "i": "-Infinity", "e": "1e5"})]
 
 

@@ -135,7 +135,9 @@ def test_the_author_is_the_account_else_the_address_else_the_number() -> None:
     assert authors == ["a7", "sari@example.com", "0812-0000-1101"]
 
 
-@pytest.mark.parametrize(("value", "private"), [("ya", True), ("Rahasia", True), ("1", True), ("tidak", False), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "private"), [("ya", True), ("Rahasia", True), ("1", True), ("tidak", False), ("0", False), ("", False)]
+)
 def test_a_report_is_private_where_its_column_says_so(value: str, private: bool) -> None:
     assert draft({"private": "P"}, {"P": value}).private is private
     assert draft({"private": "P"}, {"P": value}, private_values=["Tertutup"]).private is False
@@ -191,6 +193,9 @@ def test_only_rows_with_the_declared_values_are_wanted() -> None:
         ({"batch_rows": 0}, "batch_rows must be a number from 1 to"),
         ({"header_row": "2"}, "header_row must be a number from 0 to"),
         ({"inbox": 5}, "inbox must be a text"),
+        ({"records": ""}, "records must be a text"),
+        ({"pattern": "../*.csv"}, r"pattern '../\*.csv' must stay inside the inbox"),
+        ({"pattern": "/etc/*"}, r"pattern '/etc/\*' must stay inside the inbox"),
     ],
 )
 def test_options_that_are_wrong_are_named(options: dict[str, Any], words: str) -> None:
@@ -199,8 +204,19 @@ def test_options_that_are_wrong_are_named(options: dict[str, Any], words: str) -
 
 
 def test_declared_columns_must_be_there_unless_their_field_is_optional() -> None:
-    made = plan(columns=COLUMNS | {"title": {"first": ["Judul", "Perihal"]}, "lat": "Lat"}, optional=["lat"], only={"Sumber": "x"})
-    assert made.layout.required == (("No Laporan",), ("Isi",), ("Tanggal",), ("Status",), ("Judul", "Perihal"), ("Sumber",))
+    made = plan(
+        columns=COLUMNS | {"title": {"first": ["Judul", "Perihal"]}, "lat": "Lat"},
+        optional=["lat"],
+        only={"Sumber": "x"},
+    )
+    assert made.layout.required == (
+        ("No Laporan",),
+        ("Isi",),
+        ("Tanggal",),
+        ("Status",),
+        ("Judul", "Perihal"),
+        ("Sumber",),
+    )
     assert made.layout.mapped == {"nolaporan", "isi", "tanggal", "status", "judul", "perihal", "lat", "sumber"}
 
 

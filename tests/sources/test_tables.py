@@ -55,7 +55,9 @@ def test_the_separator_and_the_line_ends_are_found(separator: str, end: str) -> 
 
 def test_the_separator_is_the_one_that_shows_the_declared_columns() -> None:
     text = "No;Isi Laporan;Kota, Kecamatan, Kelurahan, RW\r\n1;a, b, c, d, e;f, g, h, i\r\n"
-    assert table(text) == [Row("baris 2", {"No": "1", "Isi Laporan": "a, b, c, d, e", "Kota, Kecamatan, Kelurahan, RW": "f, g, h, i"})]
+    assert table(text) == [
+        Row("baris 2", {"No": "1", "Isi Laporan": "a, b, c, d, e", "Kota, Kecamatan, Kelurahan, RW": "f, g, h, i"})
+    ]
 
 
 def test_the_separator_that_excel_writes_in_a_first_line_of_its_own_is_believed() -> None:
@@ -72,7 +74,9 @@ def test_the_separator_that_excel_writes_in_a_first_line_of_its_own_is_believed(
 )  # fmt: skip
 def test_text_is_read_in_its_encoding(encoding: str, declared: str | None) -> None:
     text = "No;Isi Laporan\r\n1;Café di Jl. Sabang «ramai»\r\n"
-    assert table(text.encode(encoding), encoding=declared) == [Row("baris 2", {"No": "1", "Isi Laporan": "Café di Jl. Sabang «ramai»"})]
+    assert table(text.encode(encoding), encoding=declared) == [
+        Row("baris 2", {"No": "1", "Isi Laporan": "Café di Jl. Sabang «ramai»"})
+    ]
 
 
 def test_lines_of_two_encodings_in_one_file_are_both_read() -> None:
@@ -99,7 +103,9 @@ def test_the_header_may_be_declared_by_its_row() -> None:
 
 
 def test_column_names_do_not_depend_on_case_or_blanks() -> None:
-    assert table("\ufeffNO ;  isi\u00a0LAPORAN\r\n1;Jalan\r\n") == [Row("baris 2", {"NO": "1", "isi\u00a0LAPORAN": "Jalan"})]
+    assert table("\ufeffNO ;  isi\u00a0LAPORAN\r\n1;Jalan\r\n") == [
+        Row("baris 2", {"NO": "1", "isi\u00a0LAPORAN": "Jalan"})
+    ]
 
 
 def test_columns_of_one_name_and_of_none_are_kept_apart() -> None:
@@ -277,7 +283,9 @@ def test_json_that_is_an_object_needs_the_option_records() -> None:
 
 
 def test_the_tables_of_a_zip_are_read_in_the_order_of_their_names_and_photos_are_passed_over() -> None:
-    data = zipped({"b/dua.csv": PLAIN, "a/satu.csv": PLAIN, "foto/1.jpg": b"x", "__MACOSX/._satu.csv": b"x", "kosong/": b""})
+    data = zipped(
+        {"b/dua.csv": PLAIN, "a/satu.csv": PLAIN, "foto/1.jpg": b"x", "__MACOSX/._satu.csv": b"x", "kosong/": b""}
+    )
     assert table(data, "a.zip") == [
         row._replace(place=f"{name}, {row.place}") for name in ("satu.csv", "dua.csv") for row in ROWS
     ]
@@ -333,5 +341,7 @@ def test_a_member_behind_a_password_is_set_aside() -> None:
 
 
 def test_folding_leaves_only_what_tells_names_apart() -> None:
-    assert {fold(n) for n in ("Isi Laporan", " isi  LAPORAN\n", "ISI\u00a0laporan", "\ufeffIsi Laporan")} == {"isilaporan"}
+    assert {fold(n) for n in ("Isi Laporan", " isi  LAPORAN\n", "ISI\u00a0laporan", "\ufeffIsi Laporan")} == {
+        "isilaporan"
+    }
     assert fold("Lat") != fold("Lat.")

@@ -76,8 +76,12 @@ def test_a_cell_comes_as_a_person_would_type_it(value: Any, text: str | None) ->
 
 
 def test_a_formula_comes_as_the_value_that_was_last_computed() -> None:
-    data = book(("Data", [HEADER, [1, "=A2&\" laporan\"", "x"]]))
-    data = edited(data, SHEET1, lambda xml: re.sub(r'<c r="B2"([^>]*)>.*?</c>', '<c r="B2" t="str"><f>A2</f><v>1 laporan</v></c>', xml))
+    data = book(("Data", [HEADER, [1, '=A2&" laporan"', "x"]]))
+    data = edited(
+        data,
+        SHEET1,
+        lambda xml: re.sub(r'<c r="B2"([^>]*)>.*?</c>', '<c r="B2" t="str"><f>A2</f><v>1 laporan</v></c>', xml),
+    )
     assert table(data) == [Row("lembar Data, baris 2", {"No": "1", "Isi": "1 laporan", "Nilai": "x"})]
 
 
@@ -97,7 +101,10 @@ def shared(data: bytes) -> bytes:
     out = io.BytesIO(edited(data, "[Content_Types].xml", declare))
     items = "".join(f"<si><r><t>{t[:1]}</t></r><r><rPr><b/></rPr><t>{t[1:]}</t></r></si>" for t in texts)
     with zipfile.ZipFile(out, "a") as archive:
-        archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{items}</sst>')
+        archive.writestr(
+            "xl/sharedStrings.xml",
+            f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{items}</sst>',
+        )
     return out.getvalue()
 
 
@@ -205,7 +212,11 @@ def peak_of(call: Callable[[], Any]) -> tuple[Any, int]:
 
 
 def test_dimensions_that_a_workbook_claims_allocate_nothing() -> None:
-    data = edited(book(("Data", PLAIN)), SHEET1, lambda xml: re.sub(r'<dimension ref="[^"]*"', '<dimension ref="A1:XFD1048576"', xml))
+    data = edited(
+        book(("Data", PLAIN)),
+        SHEET1,
+        lambda xml: re.sub(r'<dimension ref="[^"]*"', '<dimension ref="A1:XFD1048576"', xml),
+    )
     found, peak = peak_of(lambda: table(data))
     assert found == plain()
     assert peak < 20_000_000
@@ -225,7 +236,11 @@ def test_a_cell_in_a_column_that_cannot_be_is_damage() -> None:
 
 
 def test_entities_that_multiply_are_refused() -> None:
-    bomb = '<!DOCTYPE x [<!ENTITY a0 "haha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12)) + "]>"
+    bomb = (
+        '<!DOCTYPE x [<!ENTITY a0 "haha">'
+        + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+        + "]>"
+    )
     data = edited(book(("Data", PLAIN)), SHEET1, lambda xml: bomb + re.sub(r"<v>1</v>", "<v>&a11;</v>", xml, count=1))
     found, peak = peak_of(lambda: table(data))
     assert [type(item) for item in found] == [Aside]

@@ -1,0 +1,167 @@
+"""What was said of a report's place -> one decision, with method and confidence.
+
+Evidence of every kind is weighed together per kelurahan; names that contradict each other give an
+ambiguous place with its candidates, never a confident guess. Belongs here: how much each kind of
+evidence counts. Not here: finding it in a text (locate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipelines.transforms.gazetteer import Gazetteer, Name, Point
+
+# How far each kind of word is believed: a field of the source; a name asked for ("kel. x"); a name alone, or asked for
+# and misspelt; a postcode; a landmark; a name that is also a kecamatan's; a name in passing (a street's, a route's).
+FIELD, ASKED, NAMED, MISSPELT, POSTCODE, LANDMARK, SHARED, PASSING = 0.9, 0.85, 0.6, 0.6, 0.55, 0.55, 0.45, 0.35
+ENOUGH = 0.5  # less names no kelurahan
+
+
+class Place(NamedTuple):
+    """The place columns of contracts.REPORTS, without what the address says."""
+
+    kelurahan_code: str | None
+    kecamatan_code: str | None
+    kota_code: str | None
+    place_method: str
+    place_confidence: float
+    place_candidates: list[str] | None = None
+
+
+NOWHERE = Place(None, None, None, "none", 0.0)
+
+
+class Heard:
+    """What was said of a place: per kelurahan row (weight, method) and the words for it; what names only a
+    kecamatan or kota, with its words; how strongly somewhere outside."""
+
+    __slots__ = ("everyday", "kecamatan", "kota", "landmark", "outside", "row_words", "rows", "shared", "words")
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[float, str]] = {}
+        self.row_words: dict[int, set[str]] = {}
+        self.kecamatan: dict[str, dict[str, float]] = {}
+        self.kota: dict[str, float] = {}
+        self.shared: set[int] = set()
+        self.everyday: list[tuple[Name, str]] = []
+        self.outside = 0.0
+        self.landmark: str | None = None
+        self.words: dict[str, None] = {}
+
+    def row(self, row: int, weight: float, method: str, words: str) -> None:
+        if weight > self.rows.get(row, (0.0, ""))[0]:
+            self.rows[row] = weight, method
+        self.row_words.setdefault(row, set()).add(words)
+
+    def area(self, code: str, weight: float, words: str) -> None:
+        said = self.kecamatan.setdefault(code, {})
+        said[words] = max(said.get(words, 0.0), weight)
+
+    def town(self, code: str, weight: float) -> None:
+        self.kota[code] = max(self.kota.get(code, 0.0), weight)
+
+
+def _scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
+    """What all words together say for each kelurahan, 0..0.95."""
+    areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
+    found = {}
+    for row, (said, method) in heard.rows.items():
+        weight, kecamatan = said, gazetteer.kecamatan_of[row]
+        if method != "reported":
+            if heard.kecamatan.get(kecamatan, {}).keys() - heard.row_words[row]:
+                weight += 0.15 if len(areas) < 3 else 0.0
+            elif heard.kecamatan and kecamatan not in heard.kecamatan:
+                weight -= 0.25
+            if heard.kota and gazetteer.kota_of[row] not in heard.kota:
+                weight -= 0.3
+            elif heard.kota and row not in heard.shared:
+                weight += 0.1
+            if len(areas) > 2:  # a route, or a list: none of them is the place for sure
+                weight -= 0.15
+        found[row] = max(0.0, min(0.95, weight))
+    return found
+
+
+def weigh(heard: Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
+    """One decision from all evidence. Trust: polygon, fields, names that agree, nearest centroid, lone names."""
+    if point is None and not (heard.rows or heard.kecamatan or heard.kota or heard.outside):
+        return NOWHERE
+    scores = _scores(heard, gazetteer)
+    ranked = sorted(scores, key=lambda r: (-scores[r], r))
+    if point is not None and point.method != "outside":
+        return _by_point(point, ranked, scores, heard, gazetteer)
+    best = scores[ranked[0]] if ranked else 0.0
+    if point is not None:
+        if best >= FIELD and heard.rows[ranked[0]][1] == "reported":
+            return _result(gazetteer, ranked[0], "reported", 0.6)
+        return Place(None, None, None, "outside", point.confidence)
+    if best >= ENOUGH and best > heard.outside:
+        close = [r for r in ranked if best - scores[r] < 0.1]
+        told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
+        if len(close) == 1 or told:
+            doubt = 0.1 if heard.outside > ENOUGH else 0.0
+            return _result(gazetteer, ranked[0], heard.rows[ranked[0]][1], best - doubt)
+        codes = [gazetteer.codes[r] for r in close[:5]]
+        areas = {gazetteer.kecamatan_of[r] for r in close}
+        if len(areas) == 1:
+            area = areas.pop()
+            return Place(None, area, gazetteer.kota_of_kecamatan[area], "kecamatan", round(min(0.8, best), 3), codes)
+        return Place(None, None, None, "ambiguous", 0.3, codes)
+    return _wider(heard, ranked, best, gazetteer)
+
+
+def _wider(heard: Heard, ranked: list[int], best: float, gazetteer: Gazetteer) -> Place:
+    """No kelurahan is sure: outside, a kecamatan, a kota, or only what is possible."""
+    codes = [gazetteer.codes[r] for r in ranked[:5]] or None
+    areas = {code: max(said.values()) for code, said in heard.kecamatan.items()}
+    if len(areas) > 2 and max(areas.values()) < ASKED:  # a route again
+        areas = dict.fromkeys(areas, 0.4)
+    inside = max([*areas.values(), *heard.kota.values(), best, 0.0])
+    if heard.outside and heard.outside >= inside:
+        if inside < ENOUGH or heard.outside >= inside + 0.15:
+            return Place(None, None, None, "outside", round(heard.outside, 3), codes)
+        return Place(None, None, None, "ambiguous", 0.3, codes)
+    if areas and (top := max(areas.values())) > PASSING and top >= max(heard.kota.values(), default=0.0) - 0.2:
+        code = max(areas, key=lambda c: (areas[c], c))
+        kota = gazetteer.kota_of_kecamatan[code]
+        rivals = sum(top - weight < 0.1 for weight in areas.values()) > 1
+        astray = bool(heard.kota) and kota not in heard.kota
+        if not rivals and not astray:
+            return Place(None, code, kota, "kecamatan", round(top * 0.9, 3), codes)
+    if heard.kota:
+        code = max(heard.kota, key=lambda c: (heard.kota[c], c))
+        top = heard.kota[code] * (0.9 if len(heard.kota) == 1 else 0.5)
+        return Place(None, None, code, "kota", round(top, 3), codes)
+    if codes or areas:
+        return Place(None, None, None, "ambiguous", 0.2, codes)
+    return NOWHERE
+
+
+def _by_point(
+    point: Point, ranked: list[int], scores: dict[int, float], heard: Heard, gazetteer: Gazetteer
+) -> Place:
+    """A point inside the area, with or without words that agree."""
+    named = scores.get(point.row, 0.0)
+    if point.method == "polygon":
+        return _result(gazetteer, point.row, "polygon", point.confidence + (0.02 if named else 0.0))
+    beside = [r for r in ranked if r in point.near and scores[r] >= SHARED]
+    if beside:  # a kelurahan that is named and near: both count
+        row = beside[0]
+        method = "centroid" if row == point.row else heard.rows[row][1]
+        return _result(gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1))
+    if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= FIELD:
+        return _result(gazetteer, ranked[0], "reported", 0.7, [gazetteer.codes[point.row]])
+    return _result(
+        gazetteer, point.row, "centroid", point.confidence * (0.9 if ranked else 1.0), [gazetteer.codes[r] for r in point.near]
+    )
+
+
+def _result(
+    gazetteer: Gazetteer, row: int, method: str, confidence: float, others: Sequence[str] | None = None
+) -> Place:
+    code = gazetteer.codes[row]
+    rest = [c for c in others or () if c != code]
+    return Place(
+        code, gazetteer.kecamatan_of[row], gazetteer.kota_of[row], method, round(min(0.99, confidence), 3), rest or None
+    )

@@ -67,10 +67,7 @@ def _drafts(messages: list[Any]) -> Any:
 
     rows = [json.loads(m.payload) for m in messages]
     empty = [None] * len(rows)
-    texts = {name: empty for name in (
-        "title", "address_text", "contact_phone", "contact_email", "author_name", "conversation_ref",
-        "kelurahan_reported", "kecamatan_reported", "kota_reported",
-    )} | {
+    texts = dict.fromkeys(("title", "address_text", "contact_phone", "contact_email", "author_name", "conversation_ref", "kelurahan_reported", "kecamatan_reported", "kota_reported"), empty) | {
         "text": [r["isi"] for r in rows], "author_ref": [r["akun"] for r in rows],
         "category_reported": [r["kategori"] if i % 2 else None for i, r in enumerate(rows)],
         "report_id": [f"r{i}" for i in range(len(rows))], "channel": ["jaki"] * len(rows),

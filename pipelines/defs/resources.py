@@ -97,10 +97,10 @@ def day_of(at: datetime) -> str:
 
 def asked_days(context: dg.AssetExecutionContext) -> list[date]:
     """Landing days that a person asked for in Dagster; none where a schedule or sensor fired the run."""
-    fired = {"dagster/schedule_name", "dagster/sensor_name"} & set(context.run.tags)
-    return (
-        [] if fired or not context.has_partition_key_range else [date.fromisoformat(k) for k in context.partition_keys]
-    )
+    if {"dagster/schedule_name", "dagster/sensor_name"} & set(context.run.tags):
+        return []
+    asked = context.has_partition_key or context.has_partition_key_range
+    return [date.fromisoformat(key) for key in context.partition_keys] if asked else []
 
 
 @dg.definitions

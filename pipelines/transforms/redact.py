@@ -49,7 +49,8 @@ _NO_SUFFIX = (
     "RT|RW|KM|NO|DI|KE|YG|DR|RB|JT|KK|KG|TH|DAN|KEL|KEC|ORG|THN|ADA|INI|ITU|UTK|DGN|JLN|GG|JL|HP|WA|WIB|JAM|PCS|UNIT"
     "|CM|MM|M|LT|CC|GB|MB|TV|AC|PK|VA|LOK|BLN|TGL|HR|GR|ML|LTR|ORANG|TAHUN|HARI|RIBU|JUTA|DARI|YANG|METER"
 )
-_MAYBE_PLATE = re.compile(r"[A-Za-z][ .-]?\d{2,4}[ .-]?[A-Za-z]")
+# Begins with the digits and looks back, because digits are rarer than letters.
+_MAYBE_PLATE = re.compile(r"\d(?:(?<=[A-Za-z]\d)|(?<=[A-Za-z][ .-]\d))\d{1,3}[ .-]?[A-Za-z]")
 _PLATE = re.compile(
     rf"(?<![\w/.-])(?:{_PLATE_CODES})(?:[ .-]?\d{{4}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[A-Z]{{1,3}}"
     rf"|[ .-]?\d{{2,3}}[ .-]?(?!(?:{_NO_SUFFIX})\b)[A-Z]{{2,3}})(?![\w])"
@@ -96,6 +97,7 @@ def mask(text: str) -> str:
     if _MAYBE_PLATE.search(text):
         text = _PLATE.sub(TOKENS["plate"], text)
         text = _PLATE_LOWER.sub(TOKENS["plate"], text)
+    if "pol" in (lower := text.lower()) or "plat" in lower:
         text = _NAMED_PLATE.sub(_hide_plate, text)
     return text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import format_datetime
 from pathlib import Path
 
 import dagster as dg
@@ -20,9 +20,28 @@ from aiosmtpd.smtp import Envelope
 from pipelines import definitions
 from pipelines.contracts import WIB
 from pipelines.settings import Settings
-from tests.conftest import SAMPLES, stream_toml
+from tests.conftest import stream_toml
 
 EMAIL = {"own_addresses": ["dki@jakarta.example.com"], "trusted_authserv": "mx.jakarta.example.com"}
+
+
+# Three become reports; the city's own reply is filtered, an empty mail is set aside.
+MAILS = (
+    ("ani@example.com", "Lampu jalan mati di Jalan Kenanga RT 003 RW 004, sudah tiga hari gelap."),
+    ("budi@example.com", "Sampah menumpuk di depan pasar, mohon diangkut."),
+    ("citra@example.com", "Jalan berlubang dalam di dekat halte, banyak motor jatuh."),
+    ("dki@jakarta.example.com", "Terima kasih, laporan Anda kami teruskan."),
+    ("dodi@example.com", ""),
+)
+
+
+def write_mail(path: Path, text: str, *, sender: str = "warga@example.com", subject: str = "Laporan") -> None:
+    """A mail of this minute."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, "dki@jakarta.example.com", subject
+    mail["Date"], mail["Message-ID"] = format_datetime(datetime.now(UTC)), f"<{path.stem}@example.com>"
+    mail.set_content(text)
+    path.write_bytes(mail.as_bytes())
 
 
 def today() -> str:
@@ -34,12 +53,14 @@ def today() -> str:
 def project(
     tmp_path: Path, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Settings]:
-    """project(more toml, data folder) -> Settings of one mailbox, read from a folder of mails, which Dagster finds."""
+    """project(more toml, data folder) -> Settings that Dagster finds, of one mailbox: the folder mails/."""
 
     def make(more: str = "", data: str = "data") -> Settings:
         mails = tmp_path / "mails"
         if not mails.exists():
-            shutil.copytree(SAMPLES / "email", mails)
+            mails.mkdir()
+            for number, (sender, text) in enumerate(MAILS):
+                write_mail(mails / f"{number}.eml", text, sender=sender)
         made = make_settings(more + stream_toml("email", "dki", "imap", source_dir="mails", **EMAIL), data)
         monkeypatch.setenv("KANAL_CONFIG", str(made.path))
         return made

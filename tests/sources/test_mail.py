@@ -66,7 +66,6 @@ def test_every_sample_becomes_what_it_should() -> None:
         "12-saran-bahasa-inggris.eml": "Dear Sir or Madam,\n\nThe ",
         "13-tanggal-rusak.eml": "Kabel internet menjuntai",
         "14-terpotong.eml": "Parkir liar di depan RSU",
-        "15-kosong.eml": "rejected",
     }
 
 

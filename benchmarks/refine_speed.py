@@ -21,6 +21,10 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STEPS = ("normalise", "redact", "classify", "locate", "route")
+_EMPTY = (
+    "title", "address_text", "contact_phone", "contact_email", "author_name", "conversation_ref",
+    "kelurahan_reported", "kecamatan_reported", "kota_reported",
+)  # fmt: skip
 _CHUNK = 2_000  # messages a call, as refining does
 
 
@@ -67,7 +71,8 @@ def _drafts(messages: list[Any]) -> Any:
 
     rows = [json.loads(m.payload) for m in messages]
     empty = [None] * len(rows)
-    texts = dict.fromkeys(("title", "address_text", "contact_phone", "contact_email", "author_name", "conversation_ref", "kelurahan_reported", "kecamatan_reported", "kota_reported"), empty) | {
+    texts: dict[str, list[Any]] = dict.fromkeys(_EMPTY, empty)
+    texts |= {
         "text": [r["isi"] for r in rows], "author_ref": [r["akun"] for r in rows],
         "category_reported": [r["kategori"] if i % 2 else None for i, r in enumerate(rows)],
         "report_id": [f"r{i}" for i in range(len(rows))], "channel": ["jaki"] * len(rows),

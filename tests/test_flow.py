@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +18,9 @@ from pipelines.audit import audit
 from pipelines.errors import PermanentError, TransientError
 from pipelines.rebuild import rebuild
 from pipelines.settings import Settings
+from pipelines.settings import load as load_settings
 from pipelines.sinks.duck import writer_lock
-from pipelines.sinks.landing import Landing
+from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.warehouse import open_warehouse
 from tests.conftest import stream_toml
 from tests.made_up import JAKI, KELURAHAN, ROWS, write
@@ -310,3 +312,35 @@ def test_personal_data_stays_in_landing_and_vault(tmp_path: Path, make_settings:
             assert word.encode() not in data, (path.name, word)
     [(text,)] = rows(settings, "SELECT text FROM reports")
     assert text == "Jalan rusak, hubungi saya [TELEPON] atau [SUREL]"
+
+
+def _land_at(config: Path, start: datetime, gate: Any, results: Any) -> None:
+    settings = load_settings(config)
+    gate.wait()
+    results.put(flow.land(settings, settings.streams[0], run_id="r", now=Clock(start)).messages)
+
+
+def test_two_processes_pulling_one_stream_over_midnight_land_every_row_once(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    for number in range(6):
+        many = [ROWS[0] | {"nomor": f"JK2610{number:02d}{n:04d}"} for n in range(300)]
+        write(tmp_path / "jaki" / f"{number}.csv", many)
+    settings = make_settings(JAKI.replace("settle_seconds = 0", "settle_seconds = 0\nbatch_rows = 25"))
+    context = multiprocessing.get_context("forkserver")
+    gate, results = context.Barrier(2), context.Queue()
+    # One process's clock shows the last seconds of a day in Jakarta, the other's the first of the next.
+    starts = (datetime(2026, 11, 20, 16, 59, 50, tzinfo=UTC), datetime(2026, 11, 20, 17, 0, tzinfo=UTC))
+    pullers = [context.Process(target=_land_at, args=(settings.path, start, gate, results)) for start in starts]
+    for puller in pullers:
+        puller.start()
+    brought = [results.get(timeout=120), results.get(timeout=120)]
+    for puller in pullers:
+        puller.join(60)
+    landing = Landing(settings.landing_dir)
+    refs = [BatchRef("jaki", "app", n) for n in landing.sequences("jaki", "app")]
+    landed = [ref for batch in refs for ref in landing.read(batch)["source_ref"].to_pylist()]
+    assert sum(brought) == len(landed) == len(set(landed)) == 1_800
+    assert all(brought), "one process did all the work: the race did not happen"
+    assert run(settings).loaded.reports == 1_800
+    assert audit(settings).exact

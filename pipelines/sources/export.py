@@ -253,7 +253,7 @@ def _read_file(
         return
     # In the future counts as well: by the writer's clock it may be now.
     if abs(now().timestamp() - stat.st_mtime) < file.settle:
-        log.info("%s was changed less than %g s ago and waits for the next pull", file.path, file.settle)
+        log.warning("%s was changed less than %g s ago and waits for the next pull", file.path, file.settle)
         return
     digest = _digest(opened)
     if _mark(file.name, os.fstat(opened.fileno())) != mark or book.knows(digest, mark):

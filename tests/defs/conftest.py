@@ -60,7 +60,7 @@ def project(
         if not mails.exists():
             mails.mkdir()
             for number, (sender, text) in enumerate(MAILS):
-                write_mail(mails / f"{number}.eml", text, sender=sender)
+                write_mail(mails / f"{number}.eml", text, sender=sender, subject="Laporan" if text else "")
         made = make_settings(more + stream_toml("email", "dki", "imap", source_dir="mails", **EMAIL), data)
         monkeypatch.setenv("KANAL_CONFIG", str(made.path))
         return made

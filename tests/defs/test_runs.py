@@ -153,7 +153,7 @@ def test_a_person_who_asks_for_earlier_days_has_the_source_read_again(
         assert metadata_of(result, "landing/email")["messages"] == landed
     run("load", instance)
     with open_warehouse(settings.warehouse) as warehouse:
-        assert [(r["messages"], r["repeats"]) for r in warehouse.reconciliation()] == [(10, 5)]
+        assert [(r["messages"], r["repeats"]) for r in warehouse.reconciliation()] == [(10, 3)]
 
 
 # --- load -----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ if not DATA.is_dir():
     pytest.skip(reason, allow_module_level=True)
 
 SETTINGS = settings.load(HERE / "kanal.toml")
-CRM, QLUE, GRASP, DETIK, SURABAYA = SETTINGS.streams
+CRM, QLUE, GRASP, DETIK, SURABAYA = SETTINGS.streams[:5]
 
 
 def rows_of(path: str, source: str | None = None) -> list[dict[str, str]]:

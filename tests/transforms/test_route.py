@@ -1,0 +1,130 @@
+"""Route on written cases (cases/route.tsv), and the promises that hold for any report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from read_cases import cases
+
+from pipelines.contracts import column
+from pipelines.knowledge import Knowledge
+from pipelines.transforms.route import Phrases, fold, phrases, route
+
+
+def located(reports: pd.DataFrame, knowledge: Knowledge, codes: list[str | None], **given: list[Any]) -> pd.DataFrame:
+    """The reports as locate would give them: certain of `codes`."""
+    gazetteer = knowledge.gazetteer
+    rows = [gazetteer.row_of[c] if c else None for c in codes]
+    place = {
+        "category": [None] * len(rows),
+        "kelurahan_code": codes,
+        "kecamatan_code": [None if r is None else gazetteer.kecamatan_of[r] for r in rows],
+        "kota_code": [None if r is None else gazetteer.kota_of[r] for r in rows],
+        "place_method": ["none" if r is None else "named" for r in rows],
+        "place_confidence": [0.0 if r is None else 0.9 for r in rows],
+        "street": [None] * len(rows),
+    }
+    return reports.assign(**{k: pd.Series(v, dtype=object if k != "place_confidence" else float) for k, v in (place | given).items()})
+
+
+@pytest.mark.parametrize("case", cases("route"), ids=lambda c: f"{c['category']}: {c['text'][:30]}")
+def test_a_written_case_goes_to_whom_it_says(
+    case: dict, own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    frame = located(reports([case["text"]]), own_knowledge, [case["kelurahan"]], category=[case["category"]])
+    routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
+    found = {c: column(routed, c)[0] for c in ("agency_id", "unit", "route_rule", "emergency_rule", "emergency")}
+    assert found == {
+        "agency_id": case["agency"], "unit": case["unit"], "route_rule": case["rule"], "emergency_rule": case["alarm"],
+        "emergency": case["alarm"] is not None,
+    }  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_report_gets_an_agency_a_unit_and_somebody_who_looks_first(
+    data: st.DataObject, own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    routing = own_knowledge.routing
+    said = sorted({p for r in routing.rules for p in (r.any or ())})
+    text = data.draw(st.text(max_size=80) | st.lists(st.sampled_from(said), max_size=6).map(" ".join))
+    category = data.draw(st.none() | st.sampled_from(sorted(own_knowledge.taxonomy.names)) | st.just("unknown"))
+    code = data.draw(st.none() | st.sampled_from(own_knowledge.gazetteer.codes))
+    channel = data.draw(st.sampled_from([*routing.channels, "baru"]))
+    frame = located(reports([text], channel=[channel]), own_knowledge, [code], category=[category])
+    routed = route(frame, routing=routing, accept_place=0.5)
+    row = {c: column(routed, c)[0] for c in routed}
+    rule = next(r for r in routing.rules if r.id == row["route_rule"])
+    assert row["agency_id"] == rule.agency
+    assert not rule.categories or category in rule.categories
+    assert row["agency_id"] in routing.agencies
+    assert row["unit"]
+    assert row["intake_unit"]
+    assert 0 <= row["completeness"] <= 1
+    assert row["emergency"] == (row["emergency_rule"] is not None)
+
+
+def test_the_kelurahan_looks_first_where_the_channel_brings_a_point_else_its_admin(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    frame = located(
+        reports(["lubang"] * 3, channel=["jaki", "jaki", "email"]), own_knowledge,
+        ["31.74.01.1001", None, "31.74.01.1001"],
+    )  # fmt: skip
+    routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
+    channels = own_knowledge.channels
+    assert column(routed, "intake_unit") == [
+        "Kelurahan Tebet Timur", channels["jaki"].responsible, channels["email"].responsible,
+    ]  # fmt: skip
+
+
+def test_completeness_counts_what_an_officer_needs(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    long = "Lubang cukup dalam di tengah jalan dan sudah membuat dua motor terjatuh"
+    frame = located(
+        reports(["", "x" * 30, long, long, long], attachment_count=[0, 0, 0, 0, 2]), own_knowledge,
+        [None, None, "31.74.01.1001", "31.74.01.1001", "31.74.01.1001"],
+        place_confidence=[0.0, 0.0, 0.9, 0.3, 0.9], street=[None, None, None, None, "jalan kenanga"],
+    )  # fmt: skip
+    routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
+    assert column(routed, "completeness") == [0.0, 0.2, 0.7, 0.55, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("category", "method", "sure", "reason"),
+    [
+        ("jalan", "named", 0.9, None), ("jalan", "named", 0.4, "lokasi_tidak_yakin"),
+        ("jalan", "ambiguous", 0.3, "lokasi_tidak_yakin"), ("jalan", "none", 0.0, "lokasi_tidak_ada"),
+        ("jalan", "outside", 0.9, "di_luar_wilayah"), (None, "named", 0.9, "kategori_tidak_yakin"),
+        (None, "none", 0.0, "kategori_tidak_yakin,lokasi_tidak_ada"),
+    ],
+)  # fmt: skip
+def test_a_person_looks_where_the_machine_is_unsure(
+    category: str | None, method: str, sure: float, reason: str | None, own_knowledge: Knowledge,
+    reports: Callable[..., pd.DataFrame],
+) -> None:  # fmt: skip
+    frame = located(
+        reports(["lubang"]), own_knowledge, [None], category=[category], place_method=[method], place_confidence=[sure]
+    )
+    assert column(route(frame, routing=own_knowledge.routing, accept_place=0.5), "review_reason") == [reason]
+
+
+@given(
+    st.lists(st.sampled_from(["lampu", "merah", "mati", "jalan", "rusak", "got", "umbul2", "m2"]), max_size=12),
+    st.sets(st.lists(st.sampled_from(["lampu", "merah", "mati", "jalan", "rusak", "umbul"]), min_size=1, max_size=4).map(" ".join)),
+)
+def test_one_pass_finds_what_a_search_for_each_phrase_finds(words: list[str], wanted: set[str]) -> None:
+    said = fold(" ".join(words))
+    assert Phrases(wanted).within(said) == {p for p in wanted if f" {p} " in f" {' '.join(said)} "}
+
+
+def test_a_word_said_twice_is_written_with_a_two() -> None:
+    assert fold("Umbul2, gorong2 12 m2 B2") == ["umbul", "umbul", "gorong", "gorong", "12", "m2", "b2"]
+    assert phrases(["Umbul-umbul", ""]) == {"umbul umbul"}
+    assert phrases([]) is None

@@ -70,16 +70,18 @@ def measure(count: int, folder: Path) -> dict[str, object]:
             seconds[name] = time.perf_counter() - lap
         total = time.perf_counter() - begin
     return {
-        "messages": count, "seconds": seconds, "total": total, "per_second": count / total, "peak_mib": peak.most / 2**20,
+        "messages": count, "seconds": seconds, "total": total, "per_second": count / total, "peak_mib": peak.most / 2**20, "cpu": peak.cpu_seconds,
         "opened": loaded.opened, "joined": loaded.joined, "quarantined": loaded.quarantined,
     }  # fmt: skip
 
 
 class _Peak:
-    """Most memory of this process and its children, looked at ten times a second (unshared pages)."""
+    """Most memory (unshared pages) and the CPU seconds of this process and its children, looked at ten times a second."""
 
     def __enter__(self) -> _Peak:
         self.most = 0
+        self._cpu: dict[int, float] = {}
+        self._before = sum(psutil.Process().cpu_times()[:2])
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -89,12 +91,17 @@ class _Peak:
         self._done.set()
         self._thread.join()
 
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(self._cpu.values()) - self._before
+
     def _look(self) -> None:
         me = psutil.Process()
         while not self._done.wait(0.1):
             try:
                 mine = [me, *me.children(recursive=True)]
                 self.most = max(self.most, sum(p.memory_full_info().uss for p in mine))
+                self._cpu |= {p.pid: sum(p.cpu_times()[:2]) for p in mine}
             except psutil.NoSuchProcess:
                 continue
 
@@ -116,7 +123,8 @@ def main() -> None:
             )
         found = json.loads(done.stdout)
         results.append(found)
-        print(f"\n{size:,} messages: {found['total']:.1f} s, {found['per_second']:,.0f} a second, peak {found['peak_mib']:,.0f} MiB,"
+        print(f"\n{size:,} messages: {found['total']:.1f} s, {found['per_second']:,.0f} a second, {found['cpu']:.0f} CPU-s,"
+              f" peak {found['peak_mib']:,.0f} MiB,"
               f" {found['opened']:,} tickets opened, {found['joined']:,} joined, {found['quarantined']:,} quarantined")
         for name, seconds in found["seconds"].items():
             print(f"  {name:22} {seconds:8.1f} s  {1e6 * seconds / size:8.1f} us a message")

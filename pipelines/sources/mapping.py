@@ -121,8 +121,9 @@ class Plan:
     def _cell(self, name: str, row: Mapping[str, str]) -> str:
         """A field's text, else its constant; empty where the cell says that it is."""
         pick = self.picks.get(name)
-        text = clean(pick.of(row))[:MAX_CHARS].strip() if pick else ""
-        return self.constants.get(name, "") if text.casefold() in self.empty else text
+        given = pick.of(row) if pick else ""
+        text = clean(given)[:MAX_CHARS].strip() if given else ""
+        return text if text and text.casefold() not in self.empty else self.constants.get(name, "")
 
     def draft(self, row: Mapping[str, str]) -> Draft:
         """What a row with folded columns means. Fields that hold something unreadable are named in

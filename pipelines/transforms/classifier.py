@@ -20,6 +20,7 @@ import numpy as np
 import spacy
 import srsly
 from numpy.typing import NDArray
+from scipy import sparse
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -250,7 +251,6 @@ def train(
     judged are less clear than those learned from. Same input, same seed: same weights.
     """
     from sklearn.model_selection import StratifiedKFold
-    from sklearn.svm import LinearSVC
 
     counts = features(texts, bits)
     seen = np.bincount(counts.indices, minlength=1 << bits)
@@ -264,19 +264,32 @@ def train(
         outside = np.zeros((len(texts), len(names)))
         splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(matrix, target)
         for fit_rows, held_rows in splits:
-            fitted = LinearSVC(C=c, class_weight="balanced", random_state=seed).fit(matrix[fit_rows], target[fit_rows])
-            outside[held_rows] = fitted.decision_function(matrix[held_rows])
-        fitted = LinearSVC(C=c, class_weight="balanced", random_state=seed).fit(matrix, target)
+            weights, bias = _fit(matrix[fit_rows], target[fit_rows], c=c, seed=seed)
+            outside[held_rows] = matrix[held_rows] @ weights + bias
+        weights, bias = _fit(matrix, target, c=c, seed=seed)
         heads[name] = Head(
             names,
-            np.ascontiguousarray(fitted.coef_.T, dtype=np.float32),
-            fitted.intercept_.astype(np.float32),
+            np.ascontiguousarray(weights, dtype=np.float32),
+            bias.astype(np.float32),
             _sharpness(outside, target) * soften,
         )
     nlp = blank()
     component: ComplaintClassifier = nlp.get_pipe("complaints")
     component.learn(bits, buckets, idf, heads)
     return nlp
+
+
+def _fit(
+    matrix: sparse.csr_matrix, target: NDArray[np.int64], *, c: float, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (columns, labels) and bias (labels) of a balanced linear SVM, each label against the rest."""
+    from sklearn.svm import LinearSVC
+
+    fitted = LinearSVC(C=c, class_weight="balanced", random_state=seed).fit(matrix, target)
+    weights, bias = fitted.coef_.T, fitted.intercept_
+    if weights.shape[1] == 1:  # of two labels only the second is fitted: the first is its opposite
+        return np.hstack((-weights, weights)), np.concatenate((-bias, bias))
+    return weights, bias
 
 
 def _sharpness(scores: NDArray[Any], target: NDArray[np.int64]) -> float:

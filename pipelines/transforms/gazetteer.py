@@ -106,7 +106,7 @@ class Gazetteer:
         self._misspelt = {level: self._less_a_letter(level) for level in ("kelurahan", "kecamatan")}
         self._xy = _project(self.kelurahan["lat"].to_numpy(float), self.kelurahan["lon"].to_numpy(float))
         self._reach = self._own_reach()
-        self._tree = None
+        self._tree, self._tree_rows = None, np.zeros(0, np.int64)
         if self.polygons is not None:
             rows = [i for i, shape in enumerate(self.polygons) if shape is not None]
             self._tree = shapely.STRtree([self.polygons[i] for i in rows])

@@ -16,9 +16,12 @@ import dagster as dg
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.utils import make_new_run_id
 
 from pipelines import definitions
 from pipelines.contracts import WIB
+from pipelines.defs.resources import Kanal, config_path
 from pipelines.settings import Settings
 from tests.conftest import stream_toml
 
@@ -131,3 +134,23 @@ def letters() -> Iterator[Letters]:
 
 def alerts_toml(letters: Letters) -> str:
     return f'[alerts]\nsmtp_host = "127.0.0.1"\nsmtp_port = {letters.port}\nto = ["jaga@example.com"]\n'
+
+
+def tick(sensor: str, instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
+    """One evaluation of a sensor, as the daemon does it."""
+    found = defs()
+    resources = {"kanal": Kanal(config=str(config_path()))}
+    context = dg.build_sensor_context(
+        instance=instance,
+        cursor=cursor,
+        repository_def=found.get_repository_def(),
+        resources=resources,
+        sensor_name=sensor,
+    )
+    with context:
+        return found.get_repository_def().get_sensor_def(sensor).evaluate_tick(context)
+
+
+def unfinished(instance: dg.DagsterInstance, job: str) -> None:
+    """A run of the job that goes on."""
+    instance.add_run(dg.DagsterRun(job_name=job, run_id=make_new_run_id(), status=dg.DagsterRunStatus.STARTED))

@@ -1,0 +1,299 @@
+"""The data files of models/: valid, consistent with each other, and free of anybody's data."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import knowledge as known
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings, default_models_dir
+from pipelines.transforms.classify import fold_label
+from pipelines.transforms.gazetteer import join
+from pipelines.transforms.redact import mask
+from pipelines.transforms.route import Rule, phrases
+
+MODELS = default_models_dir()
+KINDS = {"complaint", "suggestion", "question", "opinion", "appreciation"}
+# The sixteen of the published lists of 2019-10, 2019-11 and 2022-09.
+CHANNELS = {
+    "jaki": True, "qlue": True, "twitter": False, "facebook": False, "email": False, "balai_warga": False, "sms": False,
+    "lapor": False, "governor_social": False, "governor_letter": False, "media": False, "pendopo": False,
+    "inspektorat": False, "walikota": False, "kecamatan": False, "kelurahan": False,
+}  # fmt: skip
+# Jakarta with the Kepulauan Seribu: latitude, longitude.
+SOUTH, NORTH, WEST, EAST = -6.40, -5.15, 106.35, 107.00
+
+
+def toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((MODELS / name).read_text("utf-8"))
+
+
+def table(name: str) -> list[dict[str, str]]:
+    with (MODELS / "gazetteer" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+KELURAHAN, KECAMATAN, KOTA = table("kelurahan"), table("kecamatan"), table("kota")
+LANDMARKS, OUTSIDE, EVERYDAY = table("landmarks"), table("outside"), table("everyday")
+CATEGORIES = toml("taxonomy.toml")["category"]
+RULES = toml("routing.toml")["rule"]
+AGENCIES = toml("agencies.toml")["agency"]
+CORPUS = list(known.corpus(MODELS))
+LISTS = {
+    "category": CATEGORIES, "routing rule": RULES, "agency": AGENCIES, "channel": toml("channels.toml")["channel"],
+    "emergency rule": toml("emergency.toml")["rule"], "SLA rule": toml("sla.toml")["rule"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("data")
+    return Settings(folder, folder, MODELS, ())
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def test_every_file_is_read_into_what_the_pipeline_judges_by(settings: Settings) -> None:
+    knowledge = known.load(settings)
+    assert len(knowledge.data_version) == 16
+    assert known.load(settings).data_version == knowledge.data_version
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_ids_are_plain_and_named_once(name: str) -> None:
+    ids = [entry["id"] for entry in LISTS[name]]
+    assert [i for i, n in Counter(ids).items() if n > 1] == []
+    assert [i for i in ids if not re.fullmatch(r"[a-z0-9_]+", i)] == []
+
+
+def test_the_sixteen_official_channels_are_registered(settings: Settings) -> None:
+    registry = known.channels(settings)
+    assert {c.id: c.geo_tagged for c in registry.values()} == CHANNELS
+    assert all(c.name and c.responsible for c in registry.values())
+    sightings = Counter(seen for entry in LISTS["channel"] for seen in entry["seen_in"])
+    assert sightings == {"2019-10": 11, "2019-11": 13, "2022-09": 13}  # 2019-10 names the website as a twelfth
+
+
+def test_a_channel_claims_no_dates_that_no_source_gives() -> None:
+    assert [c["id"] for c in LISTS["channel"] if not c["sources"]] == []
+    assert [c["id"] for c in LISTS["channel"] if "valid_from" in c or "valid_to" in c] == []
+
+
+def test_agencies_belong_to_agencies() -> None:
+    ids = {a["id"] for a in AGENCIES}
+    assert [a["id"] for a in AGENCIES if a.get("parent", a["id"]) not in ids] == []
+    assert [a["id"] for a in AGENCIES if a["kind"] in ("upt", "rsud", "puskesmas", "bumd") and not a.get("parent")] == []
+    assert [n for n, c in Counter(a["name"] for a in AGENCIES).items() if c > 1] == []
+
+
+# --- taxonomy and routing -----------------------------------------------------------------------
+
+
+def test_every_category_has_texts_to_learn_from_and_a_rule_that_needs_nothing_else() -> None:
+    ids = {c["id"] for c in CATEGORIES}
+    assert {p.stem for p in (MODELS / "corpus").glob("*.tsv")} == ids
+    fallback = {c for r in RULES if not (r.get("any") or r.get("none") or r.get("area")) for c in r.get("category", ())}
+    assert fallback == ids
+
+
+def test_a_label_names_one_category_and_no_label_is_both_mapped_and_set_aside() -> None:
+    labels = Counter(fold_label(x) for c in CATEGORIES for x in {c["id"], c["name"], *c.get("aliases", ())})
+    written = {fold_label(x) for c in CATEGORIES for x in (c["id"], c["name"], *c.get("aliases", ()))}
+    owners = {label: {c["id"] for c in CATEGORIES if label in map(fold_label, (c["id"], c["name"], *c["aliases"]))} for label in written}
+    assert {label: own for label, own in owners.items() if len(own) > 1} == {}
+    assert labels.keys() & {fold_label(x) for x in toml("taxonomy.toml")["unmapped"]["labels"]} == set()
+
+
+def test_two_categories_with_one_label_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "taxonomy.toml"
+    entry = '[[category]]\nid = "{0}"\nname = "{0}"\ngroup = "x"\naliases = ["Lubang"]\n'
+    path.write_text(entry.format("jalan") + entry.format("trotoar"), "utf-8")
+    with pytest.raises(SettingsError, match="'Lubang' names both jalan and trotoar"):
+        known._taxonomy(path)
+
+
+def test_every_group_of_categories_has_its_radius_and_horizon_or_the_default() -> None:
+    groups = {c["group"] for c in CATEGORIES}
+    assert set(toml("matching.toml").get("group", {})) <= groups
+
+
+def test_routing_names_only_what_exists() -> None:
+    agencies, categories = {a["id"] for a in AGENCIES}, {c["id"] for c in CATEGORIES}
+    parents = {a["id"]: a.get("parent") for a in AGENCIES}
+    for rule in RULES:
+        assert rule["agency"] in agencies, rule["id"]
+        assert set(rule.get("category", ())) <= categories, rule["id"]
+        assert set(rule.get("area", ())) <= {k["kota_code"] for k in KOTA}, rule["id"]
+        assert rule["why"], rule["id"]
+        if "upt" in rule:
+            assert parents[rule["upt"]] == rule["agency"], rule["id"]
+
+
+def test_every_routing_rule_can_decide(settings: Settings) -> None:
+    """Some category and one of its phrases lead to each rule, past all rules before it."""
+    routing = known.load(settings).routing
+    reached = set()
+    for rule in routing.rules:
+        for category in sorted(rule.categories) or [None]:
+            rules = routing.by_category.get(category, routing.by_category[None])
+            for phrase in sorted(rule.any or {""}):
+                found = routing.phrases.within(phrase.split())
+                first = next(r for r in rules if _holds(r, found))
+                reached.add(first.id)
+    assert [r.id for r in routing.rules if r.id not in reached] == []
+
+
+def _holds(rule: Rule, found: set[str]) -> bool:
+    return not (rule.any and rule.any.isdisjoint(found)) and not (rule.none and not rule.none.isdisjoint(found))
+
+
+def test_no_rule_asks_twice_for_the_same_or_asks_for_what_it_refuses() -> None:
+    for rule in (*RULES, *LISTS["emergency rule"]):
+        asked, refused = phrases(rule.get("any")) or frozenset(), phrases(rule.get("none")) or frozenset()
+        assert len(asked) == len(rule.get("any", ())), rule["id"]
+        assert asked.isdisjoint(refused), rule["id"]
+
+
+def test_thresholds_are_shares_and_a_citizens_choice_is_not_lightly_overruled() -> None:
+    limits = toml("classifier.toml")["thresholds"]
+    assert all(0 < v < 1 for v in limits.values())
+    assert limits["accept"] < limits["override"]
+    assert limits["reported"] < limits["override"]
+
+
+def test_languages_have_words_in_lower_case_named_once() -> None:
+    for tag, words in toml("language.toml").items():
+        assert words == [w.lower() for w in words], tag
+        assert [w for w, n in Counter(words).items() if n > 1] == [], tag
+
+
+# --- gazetteer ----------------------------------------------------------------------------------
+
+
+def test_the_province_has_267_kelurahan_44_kecamatan_and_6_kota() -> None:
+    assert (len(KELURAHAN), len(KECAMATAN), len(KOTA)) == (267, 44, 6)
+    assert len({k["kelurahan_code"] for k in KELURAHAN}) == 267
+    assert len({k["kecamatan_code"] for k in KECAMATAN}) == 44
+    assert len({k["kota_code"] for k in KOTA}) == 6
+
+
+def test_codes_are_of_one_system_and_each_lies_below_its_parent() -> None:
+    kota = {k["kota_code"]: k["kota"] for k in KOTA}
+    kecamatan = {k["kecamatan_code"]: k["kecamatan"] for k in KECAMATAN}
+    for row in KELURAHAN:
+        assert re.fullmatch(r"31\.\d\d\.\d\d\.1\d{3}", row["kelurahan_code"])
+        assert row["kelurahan_code"].startswith(f"{row['kecamatan_code']}.")
+        assert row["kecamatan_code"].startswith(f"{row['kota_code']}.")
+        assert (kecamatan[row["kecamatan_code"]], kota[row["kota_code"]]) == (row["kecamatan"], row["kota"])
+    assert all(k["kecamatan_code"].startswith(f"{k['kota_code']}.") and k["kota_code"] in kota for k in KECAMATAN)
+    assert {r["kecamatan_code"] for r in KELURAHAN} == set(kecamatan)
+    assert {k["kota_code"]: k["bps_code"] for k in KOTA} == {  # the two systems collide: 31.73 is not 3173
+        "31.01": "3101", "31.71": "3173", "31.72": "3175", "31.73": "3174", "31.74": "3171", "31.75": "3172",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [KELURAHAN, KECAMATAN, KOTA, LANDMARKS], ids=["kelurahan", "kecamatan", "kota", "landmarks"])
+def test_centroids_and_landmarks_lie_in_jakarta(rows: list[dict[str, str]]) -> None:
+    astray = [r for r in rows if not (SOUTH < float(r["lat"]) < NORTH and WEST < float(r["lon"]) < EAST)]
+    assert astray == []
+    assert len({(r["lat"], r["lon"]) for r in rows}) == len(rows)
+
+
+def test_postcodes_have_five_digits_of_jakarta() -> None:
+    assert [r["kelurahan"] for r in KELURAHAN if not re.fullmatch(r"1[0-4]\d{3}", r["postcode"])] == []
+
+
+def test_a_landmark_lies_in_a_kelurahan_that_exists() -> None:
+    assert {r["kelurahan_code"] for r in LANDMARKS} <= {r["kelurahan_code"] for r in KELURAHAN}
+    assert len({join(r["landmark"]) for r in LANDMARKS}) == len(LANDMARKS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [(KELURAHAN, "kelurahan"), (KECAMATAN, "kecamatan"), (KOTA, "kota"), (LANDMARKS, "landmark"), (OUTSIDE, "name")],
+    ids=["kelurahan", "kecamatan", "kota", "landmarks", "outside"],
+)
+def test_a_spelling_names_one_row_of_its_file(rows: list[dict[str, str]], name: str) -> None:
+    owners: dict[str, set[str]] = {}
+    for row in rows:
+        for spelling in (row[name], *filter(None, row.get("aliases", "").split("|"))):
+            owners.setdefault(join(spelling), set()).add(row[name])
+    assert {s: own for s, own in owners.items() if len(own) > 1} == {}
+    assert [s for s in owners if len(s) < 4 and s not in {join(r[name]) for r in rows}] == []  # never matched
+
+
+def test_no_place_outside_is_also_one_inside(settings: Settings) -> None:
+    names = known.load(settings).gazetteer.names
+    assert {n: m for n, m in names.items() if {x.level for x in m} > {"outside"}} == {}
+
+
+def test_a_shared_name_is_a_kelurahan_and_its_own_kecamatan_or_kota_and_nothing_else(settings: Settings) -> None:
+    gazetteer = known.load(settings).gazetteer
+    for name, meanings in gazetteer.names.items():
+        codes = sorted((m.code for m in meanings if m.level in ("kelurahan", "kecamatan", "kota")), key=len)
+        for wide, narrow in pairwise(codes):
+            assert narrow.startswith(wide) or name in SHARED_APART, name
+
+
+# A kelurahan in one kecamatan that bears the name of another kecamatan.
+SHARED_APART = {"jatinegara"}
+
+
+def test_everyday_names_are_names_of_areas(settings: Settings) -> None:
+    names = known.load(settings).gazetteer.names
+    for row in EVERYDAY:
+        levels = {m.level for m in names.get(join(row["name"]), ())}
+        assert levels & {"kelurahan", "kecamatan"}, row
+        assert row["because"], row
+    assert len({join(r["name"]) for r in EVERYDAY}) == len(EVERYDAY)
+
+
+# --- corpus -------------------------------------------------------------------------------------
+
+
+def test_the_corpus_has_2500_texts_that_differ_in_more_than_names_and_numbers() -> None:
+    """Names: words with a capital that do not begin the text."""
+    masked = {re.sub(r"\d+", "0", re.sub(r"(?<=\S\s)[A-Z]\w*", "X", text)).lower() for _, _, text in CORPUS}
+    assert len(masked) >= 2_500
+    assert len(masked) >= 0.98 * len(CORPUS)
+
+
+def test_every_line_of_the_corpus_has_a_kind_and_a_text_of_sensible_length() -> None:
+    assert {kind for _, kind, _ in CORPUS} == KINDS
+    for path in sorted((MODELS / "corpus").glob("*.tsv")):
+        lines = path.read_text("utf-8").splitlines()
+        assert lines[0] == "kind\ttext", path.name
+        assert [line for line in lines[1:] if line.count("\t") != 1] == [], path.name
+    assert [t for _, _, t in CORPUS if not 8 <= len(t) <= 1_000 or t != t.strip()] == []
+    assert min(Counter(c for c, _, _ in CORPUS).values()) >= 50
+
+
+def test_the_same_text_stands_under_one_category_and_once() -> None:
+    assert [t for t, n in Counter(t.lower() for _, _, t in CORPUS).items() if n > 1] == []
+
+
+def test_the_corpus_names_nobody() -> None:
+    """No phone, NIK, plate, mail address, account or link; the province's own account may be called upon."""
+    assert [t for _, _, t in CORPUS if mask(t) != t] == []
+    accounts = {a.lower() for _, _, t in CORPUS for a in re.findall(r"(?<!\w)@(\w+)", t)}
+    assert accounts <= {"dkijakarta"}
+    assert [t for _, _, t in CORPUS if re.search(r"https?://|www\.|\d{7}", t)] == []
+
+
+def test_the_classifiers_version_follows_corpus_and_config(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "classifier.toml").write_text("[training]\n", "utf-8")
+    (tmp_path / "corpus" / "jalan.tsv").write_text("kind\ttext\ncomplaint\tlubang\n", "utf-8")
+    first = known.classifier_version(tmp_path)
+    assert known.classifier_version(tmp_path) == first
+    (tmp_path / "corpus" / "jalan.tsv").write_text("kind\ttext\ncomplaint\tlubang dalam\n", "utf-8")
+    assert known.classifier_version(tmp_path) != first

@@ -1,0 +1,90 @@
+"""kanal.toml and the environment: what an operator sets, checked, with the key at fault named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import settings
+from pipelines.contracts import Stream
+from pipelines.errors import SettingsError
+from pipelines.settings import Alerts, Settings, load, secret
+from tests.conftest import SAMPLES
+
+
+def made(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "kanal.toml"
+    path.write_text(text, "utf-8")
+    return load(path)
+
+
+def test_an_empty_file_gives_every_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KANAL_DATA_DIR", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert made(tmp_path, "") == Settings(
+        path=tmp_path / "kanal.toml", data_dir=tmp_path / "data", models_dir=settings.default_models_dir(), streams=(),
+        registry_overlays=(), workers=3, group_rows=50_000, snapshot_minutes=10, snapshots_kept=3, crm_url_env=None,
+        every_minutes=5, alerts=Alerts(),
+    )  # fmt: skip
+
+
+def test_paths_start_at_the_file_and_streams_keep_their_sources_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KANAL_DATA_DIR", raising=False)
+    found = made(
+        tmp_path,
+        '[kanal]\ndata_dir = "../store"\nregistry = ["kota.toml"]\n[alerts]\nsmtp_host = "127.0.0.1"\nto = ["ops@example.com"]\n'
+        '[[stream]]\nchannel = "email"\nname = "dki"\nsource = "imap"\nhost = "127.0.0.1"\npassword_env = "KANAL_X"\n',
+    )
+    assert found.data_dir == tmp_path.parent / "store"
+    assert found.registry_overlays == (tmp_path / "kota.toml",)
+    assert found.alerts == Alerts(smtp_host="127.0.0.1", recipients=("ops@example.com",))
+    assert found.streams == (
+        Stream("email", "dki", "imap", {"host": "127.0.0.1", "password_env": "KANAL_X"}, str(tmp_path)),
+    )
+    assert [s.key for s in found.streams_of("email")] == [s.key for s in found.streams_of("email/dki")] == ["email/dki"]
+
+
+def test_the_environment_says_where_data_lies_and_which_file_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KANAL_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert made(tmp_path, "").data_dir == tmp_path / "elsewhere"
+    monkeypatch.setenv("KANAL_CONFIG", str(tmp_path / "kanal.toml"))
+    assert settings.find() == tmp_path / "kanal.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[kanal]\nworkers = 0\n", "workers must be a number from 1 to 64"),
+        ("[kanal]\nworkers = true\n", "workers must be a number"),
+        ("[snapshots]\n", "unknown key 'snapshots'"),
+        ("[alerts]\npassword = 'x'\n", "unknown key 'password'"),
+        ('[[stream]]\nchannel = "a"\nname = "b"\nsource = "imap"\n' * 2, "stream a/b is there twice"),
+        ('[[stream]]\nchannel = "../a"\nname = "b"\nsource = "imap"\n', "may hold a-z"),
+        ("[[stream]]\nchannel = 'A'\nname = 'b'\nsource = 'imap'\n", "may hold a-z"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        made(tmp_path, text)
+
+
+def test_a_secret_is_only_ever_the_name_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KANAL_TEST_SECRET", "rahasia")
+    assert secret("KANAL_TEST_SECRET", what="kunci") == "rahasia"
+    for name, words in ((None, "name the environment variable"), ("KANAL_TEST_NONE", "KANAL_TEST_NONE is not set")):
+        with pytest.raises(SettingsError, match=words):
+            secret(name, what="kunci")
+
+
+def test_the_samples_settings_are_good_and_every_channel_of_theirs_is_registered() -> None:
+    from pipelines import knowledge
+
+    found = load(SAMPLES / "kanal.toml")
+    registry = knowledge.channels(found)
+    assert len(registry) == 16
+    assert {s.channel for s in found.streams} == set(registry)

@@ -1,0 +1,145 @@
+"""The component inside spaCy: the same judgement by every way of asking, and the same weights for the same corpus."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines import knowledge as known
+from pipelines.settings import Settings
+from pipelines.transforms.classifier import ComplaintClassifier, blank, train
+from pipelines.transforms.ngrams import BATCH, features, fold_word, words_of
+
+SAID = [
+    "Jalan berlubang cukup dalam", "lampu pju padam bangettttt 2 hari", "", "   ", "?!", "Pohon tumbang menimpa kabel",
+    "sampah sampah sampah", "a", "é", "Mohon info jadwal layanan KTP", "x" * 3_000, "jalan\nrusak",
+]  # fmt: skip
+KIND = {"bits": 12, "c": 0.3, "folds": 2, "seed": 7}
+TINY = [f"{word} {n}" for word in ("jalan rusak berlubang", "pohon tumbang rimbun", "sampah bau menumpuk") for n in "abcdefgh"]
+LABELS = {"category": [w.split()[0] for w in TINY], "kind": ["complaint", "question"] * 12}
+
+
+def the_same(one: dict, other: dict) -> bool:
+    return all(
+        one[h].labels == other[h].labels
+        and np.array_equal(one[h].first, other[h].first)
+        and np.array_equal(one[h].second, other[h].second)
+        and np.array_equal(one[h].confidence, other[h].confidence)
+        for h in one
+    )
+
+
+def test_predict_explain_and_nlp_pipe_say_the_same(own_settings: Settings) -> None:
+    nlp = spacy.load(known.build_classifier(own_settings))
+    component: ComplaintClassifier = nlp.get_pipe("complaints")
+    said = SAID * 60  # more than one batch
+    predicted = component.predict(said)
+    explained, evidence = component.explain(said, "category")
+    assert len(said) > BATCH
+    assert the_same(predicted, explained)
+    assert evidence == component.evidence(said, "category", predicted["category"].first)
+    for i, doc in enumerate(nlp.pipe(said)):
+        assert doc.cats == {f"{h}:{p.labels[p.first[i]]}": float(p.confidence[i]) for h, p in predicted.items()}
+    assert nlp(said[0]).cats == next(iter(nlp.pipe(said[:1]))).cats
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(max_size=60) | st.sampled_from(SAID), max_size=8))
+def test_a_text_is_judged_the_same_in_any_company(own_classifier: ComplaintClassifier, texts: list[str]) -> None:
+    together, evidence = own_classifier.explain(texts, "category")
+    for i, text in enumerate(texts):
+        alone, words = own_classifier.explain([text], "category")
+        for head, prediction in alone.items():
+            assert together[head].first[i] == prediction.first[0]
+            assert together[head].confidence[i] == pytest.approx(prediction.confidence[0], abs=1e-6)
+        assert evidence[i] == words[0]
+
+
+def test_saved_and_loaded_it_judges_the_same(tmp_path: Path) -> None:
+    nlp = train(TINY, LABELS, **KIND)
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model").get_pipe("complaints")
+    assert the_same(nlp.get_pipe("complaints").predict(SAID), loaded.predict(SAID))
+    copied = blank().get_pipe("complaints").from_bytes(loaded.to_bytes())
+    assert the_same(loaded.predict(SAID), copied.predict(SAID))
+
+
+def test_the_same_corpus_and_seed_give_the_same_weights() -> None:
+    one, other = (train(TINY, LABELS, **KIND).get_pipe("complaints") for _ in range(2))
+    assert one.to_bytes() == other.to_bytes()
+
+
+def test_softened_confidences_are_lower_and_the_choice_is_the_same() -> None:
+    hard = train(TINY, LABELS, **KIND).get_pipe("complaints").predict(TINY)["category"]
+    soft = train(TINY, LABELS, soften=0.5, **KIND).get_pipe("complaints").predict(TINY)["category"]
+    assert np.array_equal(hard.first, soft.first)
+    assert (soft.confidence < hard.confidence).all()
+
+
+def test_what_was_remembered_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    component = train(TINY, LABELS, **KIND).get_pipe("complaints")
+    want = component.explain(SAID, "category")
+    monkeypatch.setattr("pipelines.transforms.classifier._WORDS_KEPT", 0)
+    again = component.explain(SAID, "category")
+    assert the_same(want[0], again[0])
+    assert want[1] == again[1]
+
+
+def test_an_untrained_component_has_no_opinion() -> None:
+    assert blank().get_pipe("complaints").predict(["apa saja"]) == {}
+    assert blank()("apa saja").cats == {}
+
+
+def test_evidence_names_words_of_the_text_that_speak_for_the_label(own_classifier: ComplaintClassifier) -> None:
+    said = ["Pohon besar mau tumbang di depan rumah, mohon dipangkas pohonnya"]
+    predicted, evidence = own_classifier.explain(said, "category")
+    assert predicted["category"].labels[predicted["category"].first[0]] == "pohon"
+    assert set(evidence[0].split()) <= {fold_word(w) for w in words_of(said[0])}
+    assert evidence[0].split()[0] in ("pohon", "pohonnya", "dipangkas", "tumbang")
+
+
+# --- features, against a plain way of counting ------------------------------------------------
+
+
+def grams(text: str) -> Counter[str]:
+    words = [fold_word(w) for w in words_of(text)]
+    found: Counter[str] = Counter()
+    for word in words:
+        edged = f" {word} "
+        found.update(edged[i : i + n] for n in (3, 4, 5) for i in range(len(edged) - n + 1))
+        found[f"word:{word}"] += 1
+    found.update(f"pair:{a} {b}" for a, b in itertools.pairwise(words))
+    return found
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.sampled_from("ab c1é.!"), max_size=30), min_size=1, max_size=6))
+def test_features_are_the_counts_of_grams_words_and_pairs(texts: list[str]) -> None:
+    matrix = features(texts, 20)
+    assert matrix.shape == (len(texts), 1 << 20)
+    for text, row in zip(texts, matrix, strict=True):
+        assert sorted(row.data.tolist()) == sorted(float(n) for n in grams(text).values())  # 2**20: hardly a collision
+
+
+def test_equal_texts_have_equal_rows_and_order_of_words_matters_only_to_pairs() -> None:
+    a, b, c = features(["jalan rusak parah", "JALAN, rusak! parah", "parah rusak jalan"], 18)
+    assert (a != b).nnz == 0
+    assert math.isclose(a.sum(), c.sum())
+    assert (a != c).nnz == 4  # two pairs here, two others there
+
+
+@given(st.text())
+def test_words_are_ascii_letters_and_digits_folded_for_good(text: str) -> None:
+    for word in words_of(text):
+        folded = fold_word(word)
+        assert re.fullmatch(r"[a-z0]+", folded)
+        assert fold_word(folded) == folded

@@ -22,6 +22,7 @@ import pandas as pd
 
 from pipelines import knowledge as known
 from pipelines.contracts import column
+from pipelines.evaluate import calibration_error
 from pipelines.settings import Settings, default_models_dir
 from pipelines.transforms.classify import classify
 from pipelines.transforms.gazetteer import Gazetteer
@@ -81,17 +82,19 @@ def jakarta(path: Path, knowledge: known.Knowledge, model: Any) -> Iterator[str]
         kelurahan_reported=rows["kelurahan"].tolist(),
     )
     judged = judge(frame, knowledge, model)
-    yield from _categories(judged, knowledge)
+    yield from _categories(judged, knowledge, model.predict(column(frame, "text"))["category"].confidence)
     yield from _agencies(rows, judged)
     yield from _places(rows, frame, knowledge.gazetteer, knowledge.accept_place)
 
 
-def _categories(judged: pd.DataFrame, knowledge: known.Knowledge) -> Iterator[str]:
+def _categories(judged: pd.DataFrame, knowledge: known.Knowledge, sure: np.ndarray) -> Iterator[str]:
     wanted = column(judged, "category_reported")
     first = column(judged, "category_model")
     telling = [w is not None and w not in knowledge.taxonomy.catch_all for w in wanted]
     right = np.array([f == w for f, w in zip(first, wanted, strict=True)])[telling]
     yield f"category, text alone, against the citizen's own choice ({sum(telling)} rows that name one): {right.mean():.3f}"
+    gap = calibration_error(right, sure[telling])
+    yield f"  the model's confidence in these: {sure[telling].mean():.3f} on average, calibration error {gap:.3f}"
     sources = judged["category_source"].value_counts().to_dict()
     yield f"  judgement that counted: {sources}"
 

@@ -49,9 +49,7 @@ def once(count: int, data_dir: Path) -> dict[str, float]:
     steps: dict[str, Callable[[pd.DataFrame], Any]] = {
         "normalise": lambda f: normalise(f, languages=knowledge.languages),
         "redact": lambda f: redact(f, key=b"k" * 32)[0],
-        "classify": lambda f: classify(
-            f, model=model, taxonomy=knowledge.taxonomy, thresholds=knowledge.thresholds
-        ),
+        "classify": lambda f: classify(f, model=model, taxonomy=knowledge.taxonomy, thresholds=knowledge.thresholds),
         "locate": lambda f: locate(f, gazetteer=knowledge.gazetteer),
         "route": lambda f: route(f, routing=knowledge.routing, accept_place=knowledge.accept_place),
     }

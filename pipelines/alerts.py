@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-import requests
-
-from pipelines.errors import PermanentError, TransientError
+from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Alerts, secret
 
 _WAIT = 20.0
@@ -26,20 +25,31 @@ def anybody(alerts: Alerts) -> bool:
     return bool(alerts.webhook_env or (alerts.smtp_host and alerts.recipients))
 
 
-def tell(alerts: Alerts, subject: str, text: str) -> None:
-    """Send to the webhook and to the recipients, whichever are set.
+def tell(alerts: Alerts, subject: str, text: str) -> list[KanalError]:
+    """Send to the webhook and to the recipients, whichever are set; returns why one of two ways failed.
 
-    Raises TransientError (server away: send again) or PermanentError (refused; settings are wrong).
-    A webhook that answered is not asked again where the mail then fails: the caller sends both again.
+    Raises TransientError (send again later) or PermanentError (settings are wrong) where nobody was told.
     """
+    ways: list[Callable[[], None]] = []
     if alerts.webhook_env:
-        _post(secret(alerts.webhook_env, what="alerts.webhook_env"), f"{subject}\n{text}")
+        ways.append(lambda: _post(secret(alerts.webhook_env, what="alerts.webhook_env"), f"{subject}\n{text}"))
     if alerts.smtp_host and alerts.recipients:
-        _mail(alerts, alerts.smtp_host, subject, text)
+        ways.append(lambda: _mail(alerts, str(alerts.smtp_host), subject, text))
+    failed: list[KanalError] = []
+    for send in ways:
+        try:
+            send()
+        except (TransientError, PermanentError) as error:
+            failed.append(error)
+    if failed and len(failed) == len(ways):
+        raise failed[0] from None
+    return failed
 
 
 def _post(url: str, text: str) -> None:
     """One JSON object {"text": ...}, as Slack, Mattermost and Google Chat take it."""
+    import requests  # a tenth of a second that no run should pay
+
     try:
         answer = requests.post(url, json={"text": text}, timeout=_WAIT, allow_redirects=False)
     except requests.RequestException as error:  # its words hold the URL, which is a secret

@@ -86,7 +86,7 @@ def figures(wanted: Sequence[str], judged: Sequence[str], sure: np.ndarray, thre
         "rows": len(wanted),
         "accuracy": float(right.mean()),
         "macro_f1": float(np.mean([c["f1"] for c in present])),
-        "calibration_error": _calibration_error(right, sure),
+        "calibration_error": calibration_error(right, sure),
         "coverage": float(accepted.mean()),
         "accuracy_where_accepted": float(right[accepted].mean()) if accepted.any() else 0.0,
         "classes": classes,
@@ -102,7 +102,7 @@ def _class(name: str, wanted: Sequence[str], judged: Sequence[str]) -> dict[str,
     return {"label": name, "rows": rows, "precision": precision, "recall": recall, "f1": f1}
 
 
-def _calibration_error(right: np.ndarray, sure: np.ndarray) -> float:
+def calibration_error(right: np.ndarray, sure: np.ndarray) -> float:
     """Mean distance between confidence and accuracy over ten equal bins, weighted by their rows."""
     bins = np.minimum((sure * 10).astype(int), 9)
     gaps = [

@@ -91,7 +91,9 @@ def test_a_channel_claims_no_dates_that_no_source_gives() -> None:
 def test_agencies_belong_to_agencies() -> None:
     ids = {a["id"] for a in AGENCIES}
     assert [a["id"] for a in AGENCIES if a.get("parent", a["id"]) not in ids] == []
-    assert [a["id"] for a in AGENCIES if a["kind"] in ("upt", "rsud", "puskesmas", "bumd") and not a.get("parent")] == []
+    assert [
+        a["id"] for a in AGENCIES if a["kind"] in ("upt", "rsud", "puskesmas", "bumd") and not a.get("parent")
+    ] == []
     assert [n for n, c in Counter(a["name"] for a in AGENCIES).items() if c > 1] == []
 
 
@@ -108,7 +110,10 @@ def test_every_category_has_texts_to_learn_from_and_a_rule_that_needs_nothing_el
 def test_a_label_names_one_category_and_no_label_is_both_mapped_and_set_aside() -> None:
     labels = Counter(fold_label(x) for c in CATEGORIES for x in {c["id"], c["name"], *c.get("aliases", ())})
     written = {fold_label(x) for c in CATEGORIES for x in (c["id"], c["name"], *c.get("aliases", ()))}
-    owners = {label: {c["id"] for c in CATEGORIES if label in map(fold_label, (c["id"], c["name"], *c["aliases"]))} for label in written}
+    owners = {
+        label: {c["id"] for c in CATEGORIES if label in map(fold_label, (c["id"], c["name"], *c["aliases"]))}
+        for label in written
+    }
     assert {label: own for label, own in owners.items() if len(own) > 1} == {}
     assert labels.keys() & {fold_label(x) for x in toml("taxonomy.toml")["unmapped"]["labels"]} == set()
 
@@ -201,7 +206,9 @@ def test_codes_are_of_one_system_and_each_lies_below_its_parent() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("rows", [KELURAHAN, KECAMATAN, KOTA, LANDMARKS], ids=["kelurahan", "kecamatan", "kota", "landmarks"])
+@pytest.mark.parametrize(
+    "rows", [KELURAHAN, KECAMATAN, KOTA, LANDMARKS], ids=["kelurahan", "kecamatan", "kota", "landmarks"]
+)
 def test_centroids_and_landmarks_lie_in_jakarta(rows: list[dict[str, str]]) -> None:
     astray = [r for r in rows if not (SOUTH < float(r["lat"]) < NORTH and WEST < float(r["lon"]) < EAST)]
     assert astray == []

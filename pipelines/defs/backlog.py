@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 from pipelines.sinks.landing import BatchRef, Landing
 
-_LOOK_BACK = 20  # newest batches searched for the newest message: a batch of old ones may land last
+_LOOK_BACK = 20
 _STALE_HOURS = 24.0
 
 
@@ -92,24 +92,30 @@ def rows_of_day(landing: Landing, channel: str, stream: str, day: date) -> int:
     return rows
 
 
-def last_said(landing: Landing, channel: str, stream: str) -> datetime | None:
-    """When the stream's newest message was said; when it was fetched where the source does not say."""
+def last_said(landing: Landing, stream: Stream) -> datetime | None:
+    """When the stream's newest message was said; when it was fetched where the source does not say.
+
+    A batch of old messages may land last, so a few batches are looked at, until one is young enough.
+    """
     found: list[datetime] = []
-    for sequence in reversed(landing.sequences(channel, stream)[-_LOOK_BACK:]):
-        batch = landing.read(BatchRef(channel, stream, sequence), columns=["occurred_at", "fetched_at"])
-        if batch.num_rows:
-            said = pc.fill_null(batch["occurred_at"], batch["fetched_at"])
-            # A clock that is ahead must not make a dead stream look alive.
-            found.append(min(pc.max(said).as_py(), pc.max(batch["fetched_at"]).as_py()))
+    for sequence in reversed(landing.sequences(stream.channel, stream.name)[-_LOOK_BACK:]):
+        batch = landing.read(BatchRef(stream.channel, stream.name, sequence), columns=["occurred_at", "fetched_at"])
+        if not batch.num_rows:
+            continue
+        fetched = pc.max(batch["fetched_at"]).as_py()
+        # A clock that is ahead must not make a dead stream look alive.
+        found.append(min(pc.max(pc.fill_null(batch["occurred_at"], batch["fetched_at"])).as_py(), fetched))
+        if fetched - found[-1] < stale_after(stream):
+            break
     return max(found, default=None)
 
 
-def stale_hours(stream: Stream) -> float:
-    """After how many hours without a message a stream counts as silent: its option `stale_hours`."""
+def stale_after(stream: Stream) -> timedelta:
+    """After how long without a message a stream counts as silent: its option `stale_hours`."""
     value = stream.options.get("stale_hours", _STALE_HOURS)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
         raise SettingsError(f"{stream.key}: stale_hours must be a number of hours above 0, not {value!r}")
-    return float(value)
+    return timedelta(hours=value)
 
 
 def inbox_state(streams: Iterable[Stream]) -> str:

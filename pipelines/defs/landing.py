@@ -23,6 +23,7 @@ from pipelines.sinks.landing import Landing
 
 GROUP = "landing"
 SPOKE = "spoke_lately"
+_HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
 _KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
 
@@ -139,12 +140,11 @@ def _spoke(landing: Landing, streams: tuple[Stream, ...], now: datetime) -> dg.A
     """Whether every stream of the channel has said something within its hours."""
     rows, silent = [], []
     for stream in streams:
-        said = backlog.last_said(landing, stream.channel, stream.name)
-        hours = backlog.stale_hours(stream)
-        if said is None or now - said > timedelta(hours=hours):
+        said, patience = backlog.last_said(landing, stream), backlog.stale_after(stream)
+        if said is None or now - said > patience:
             silent.append(stream.key)
         last = said.astimezone(WIB).isoformat(timespec="minutes") if said else "never"
-        rows.append(dg.TableRecord({"stream": stream.key, "last_said": last, "stale_hours": hours}))
+        rows.append(dg.TableRecord({"stream": stream.key, "last_said": last, "stale_hours": patience / _HOUR}))
     return dg.AssetCheckResult(
         check_name=SPOKE,
         passed=not silent,
@@ -155,7 +155,7 @@ def _spoke(landing: Landing, streams: tuple[Stream, ...], now: datetime) -> dg.A
 
 
 def _spoke_description(streams: tuple[Stream, ...]) -> str:
-    hours = sorted({f"{backlog.stale_hours(s):g}" for s in streams})
+    hours = sorted({f"{backlog.stale_after(s) / _HOUR:g}" for s in streams})
     return f"The newest message of every stream was said within {' or '.join(hours)} hours (its option stale_hours)."
 
 

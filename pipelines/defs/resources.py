@@ -60,7 +60,7 @@ def configured() -> Settings | None:
         settings = kanal_settings.load(config_path())
         known.channels(settings)
         for stream in settings.streams:
-            backlog.stale_hours(stream)
+            backlog.stale_after(stream)
         return settings
     except SettingsError as error:
         dg.get_dagster_logger().warning(f"no channels are defined: {error}")

@@ -16,6 +16,7 @@ from pipelines.contracts import WIB
 from pipelines.defs import backlog
 from pipelines.defs.landing import channels_of, job_name, key_of
 from pipelines.defs.resources import Kanal
+from pipelines.errors import KanalError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 
@@ -44,14 +45,16 @@ def tell_failures(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Senso
     told = cursor.get("told", [])
     new = [r for r in records if r.dagster_run.run_id not in told]
     worth = [r for r in new if worth_telling(context.instance, r)]
+    failed: list[KanalError] = []
     if worth:
         names = ", ".join(sorted({r.dagster_run.job_name for r in worth}))
-        alerts.tell(settings.alerts, f"Kanal: {names} failed", "\n\n".join(_told(context.instance, r) for r in worth))
+        text = "\n\n".join(_told(context.instance, r) for r in worth)
+        failed = alerts.tell(settings.alerts, f"Kanal: {names} failed", text)
     if records:
         since = records[-1].update_timestamp.astimezone(UTC).isoformat()
     told = [*told, *(r.dagster_run.run_id for r in new)][-_MOST:]
     return dg.SensorResult(
-        skip_reason=dg.SkipReason(f"told of {len(worth)} of {len(new)} failed runs"),
+        skip_reason=dg.SkipReason("; ".join([f"told of {len(worth)} of {len(new)} failed runs", *map(str, failed)])),
         cursor=orjson.dumps({"since": since, "told": told}).decode(),
     )
 
@@ -119,7 +122,7 @@ def _root_class(error: object) -> str:
 
 
 @dg.sensor(
-    minimum_interval_seconds=300,
+    minimum_interval_seconds=3600,  # each stream falls silent at its own minute, and none is urgent to the minute
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells people of channels that Dagster did not ask in time, and of streams that fell silent; once, then once a day.",
 )
@@ -159,8 +162,10 @@ def silent(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
     """(key, words) of streams that once spoke and have not for their hours."""
     landing = Landing(settings.landing_dir)
     for stream in settings.streams:
-        said = backlog.last_said(landing, stream.channel, stream.name)
-        hours = backlog.stale_hours(stream)
-        if said is not None and now - said > timedelta(hours=hours):
+        said, patience = backlog.last_said(landing, stream), backlog.stale_after(stream)
+        if said is not None and now - said > patience:
             last = f"{said.astimezone(WIB):%Y-%m-%d %H:%M} WIB"
-            yield f"spoke {stream.key}", f"- {stream.key}: nothing said since {last} (stale_hours = {hours:g})"
+            yield (
+                f"spoke {stream.key}",
+                f"- {stream.key}: nothing said since {last} (stale_hours = {patience / timedelta(hours=1):g})",
+            )

@@ -44,9 +44,7 @@ _NEAR = re.compile(
     r"\b(?:depan|dpn|dekat|dkt|deket|seberang|sebrang|samping|sebelah|belakang|patokan(?:nya)?)\s*:?\s+"
     r"((?:[A-Z0-9][\w'&.-]*\s*){1,5})"
 )
-NEAR_WORDS = frozenset(
-    "depan dpn dekat dkt deket seberang sebrang samping sebelah belakang patokan patokannya".split()
-)
+NEAR_WORDS = frozenset("depan dpn dekat dkt deket seberang sebrang samping sebelah belakang patokan patokannya".split())
 _NO_LANDMARK = frozenset(
     "pagar rumah jembatan jalan jl jln gang gg toko warung sekolah masjid gerbang saya kami rt rw no itu kantor".split()
 )
@@ -66,7 +64,7 @@ def street(text: str, place_at: Callable[[Sequence[str], int], bool]) -> str | N
     """First street named, as "jalan x" or "gang x" in lower case, at most four words; None if there is none.
 
     place_at(words, i): whether a kelurahan or kecamatan is named from word i on; the street's name ends
-    there ("jl flamboyan klender"), unless it begins so ("jl tebet timur raya").
+    there ("jl anggrek cawang"), unless it begins so ("jl tebet timur raya").
     """
     for match in _STREET.finditer(text):
         long, rest = match.groups()

@@ -60,9 +60,7 @@ class ComplaintClassifier:
         self.vocab, self.name = vocab, name
         self.learn(17, np.zeros(0, np.int32), np.zeros(0, np.float32), {})
 
-    def learn(
-        self, bits: int, buckets: NDArray[np.int32], idf: NDArray[np.float32], heads: Mapping[str, Head]
-    ) -> None:
+    def learn(self, bits: int, buckets: NDArray[np.int32], idf: NDArray[np.float32], heads: Mapping[str, Head]) -> None:
         """Take over weights. buckets: ascending, those of the 2**bits that have a column; idf: one a column."""
         self.bits, self.buckets, self.idf, self.heads = bits, buckets, idf, dict(heads)
         columns = np.full(1 << bits, -1, np.int32)

@@ -138,9 +138,7 @@ def _wider(heard: Heard, ranked: list[int], best: float, gazetteer: Gazetteer) -
     return NOWHERE
 
 
-def _by_point(
-    point: Point, ranked: list[int], scores: dict[int, float], heard: Heard, gazetteer: Gazetteer
-) -> Place:
+def _by_point(point: Point, ranked: list[int], scores: dict[int, float], heard: Heard, gazetteer: Gazetteer) -> Place:
     """A point inside the area, with or without words that agree."""
     named = scores.get(point.row, 0.0)
     if point.method == "polygon":
@@ -149,11 +147,17 @@ def _by_point(
     if beside:  # a kelurahan that is named and near: both count
         row = beside[0]
         method = "centroid" if row == point.row else heard.rows[row][1]
-        return _result(gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1))
+        return _result(
+            gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1)
+        )
     if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= FIELD:
         return _result(gazetteer, ranked[0], "reported", 0.7, [gazetteer.codes[point.row]])
     return _result(
-        gazetteer, point.row, "centroid", point.confidence * (0.9 if ranked else 1.0), [gazetteer.codes[r] for r in point.near]
+        gazetteer,
+        point.row,
+        "centroid",
+        point.confidence * (0.9 if ranked else 1.0),
+        [gazetteer.codes[r] for r in point.near],
     )
 
 

@@ -155,9 +155,7 @@ class Gazetteer:
         if len(name) <= START:
             return None
         known = self._misspelt[level]
-        meant = {
-            right for form in _lesser(name) for right in known.get(form, ()) if _one_slip(name, right)
-        }
+        meant = {right for form in _lesser(name) for right in known.get(form, ()) if _one_slip(name, right)}
         codes = {m.code for right in meant for m in self.names[right] if m.level == level}
         return min(meant) if len(codes) == 1 else None
 

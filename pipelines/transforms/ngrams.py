@@ -121,7 +121,9 @@ class Lexicon:
             keys = np.concatenate((keys, text[:-1][pair] * width + column[pair]))
         keys.sort()
         begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else keys
-        often = np.diff(np.concatenate((begins, [len(keys)]))).astype(np.float32) if len(keys) else np.zeros(0, np.float32)
+        often = (
+            np.diff(np.concatenate((begins, [len(keys)]))).astype(np.float32) if len(keys) else np.zeros(0, np.float32)
+        )
         rows, columns = np.divmod(keys[begins], width)
         indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(lengths)))))
         return sparse.csr_matrix((often, columns.astype(np.int32), indptr), shape=(len(lengths), self.width))

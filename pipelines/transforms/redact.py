@@ -27,7 +27,7 @@ _ALONE = r"(?<!\d)(?<!\d[.,/-])"  # not the rest of a longer number
 # 16 digits, as NIK and family card numbers are, in groups as letters show them; four years are not one.
 _NIK = re.compile(
     _ALONE + r"(?!(?:(?:19|20)\d\d[ .-]){3}(?:19|20)\d\d(?!\d))\d(?:[ .-]?\d){15}(?!\d)"
-    r"|(?<=nik)\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)"
+    r"|(?<=nik)(?!\])\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)"
     r"|(?<=ktp)\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)",
     re.I,
 )
@@ -38,7 +38,7 @@ _PHONE = re.compile(
     r"|(?<!\d)(?<!\d[.,/])(?<!jk)(?:\(?0[2-7]\d{1,2}\)?|(?:\+|00)?62[ .-]?\(?[2-7]\d{1,2}\)?)[ .-]{0,3}\d{3,4}[ .-]?\d{3,4}(?!\d)"
     r"|\+\d(?:[ .()-]{0,2}\d){7,14}(?!\d)"
     r"|(?:(?<=telp)|(?<=tlp)|(?<=tlpn)|(?<=telpon)|(?<=telepon)|(?<=\bhp)|(?<=\bwa)|(?<=whatsapp))"
-    r"[ .:=-]{0,3}(?:no\w{0,3}[ .:]{0,3})?\d(?:[ .-]?\d){6,13}(?!\d)",
+    r"[ .:=-]{0,3}(?:no\w{0,3}[ .:]{0,3})?\d(?:[ .-]?\d){6,15}(?!\d)",
     re.I,
 )
 _PLATE_CODES = (
@@ -88,7 +88,16 @@ def redact(drafts: pd.DataFrame, *, key: bytes) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def mask(text: str) -> str:
-    """Replace e-mail addresses, NIK, phones and number plates by tokens; nothing else changes."""
+    """Replace e-mail addresses, NIK, phones and number plates by tokens; nothing else changes.
+
+    Once more as long as something was found: a token may lay bare what stood against it.
+    """
+    while (masked := _mask(text)) != text:
+        text = masked
+    return text
+
+
+def _mask(text: str) -> str:
     if "@" in text or "at)" in text or "at]" in text:
         text = _EMAIL.sub(TOKENS["email"], text)
     if _MANY_DIGITS.search(text):

@@ -223,9 +223,7 @@ def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:
 
 def _alarmed(alarm: Alarm, found: set[str]) -> bool:
     return (
-        not alarm.any.isdisjoint(found)
-        and alarm.all <= found
-        and not (alarm.none and not alarm.none.isdisjoint(found))
+        not alarm.any.isdisjoint(found) and alarm.all <= found and not (alarm.none and not alarm.none.isdisjoint(found))
     )
 
 

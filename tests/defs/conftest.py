@@ -108,6 +108,12 @@ class Letters:
     mails: list[EmailMessage] = field(default_factory=list)
     refuse: str | None = None
 
+    async def handle_RCPT(self, server: object, session: object, envelope: Envelope, address: str, _: object) -> str:
+        if address.startswith("pindah"):
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:
         if self.refuse:
             return self.refuse
@@ -116,7 +122,7 @@ class Letters:
 
     @property
     def texts(self) -> list[str]:
-        return [m.get_content() for m in self.mails]
+        return [m.get_content().replace("\r\n", "\n") for m in self.mails]
 
 
 @pytest.fixture

@@ -24,7 +24,11 @@ SAID = [
     "sampah sampah sampah", "a", "é", "Mohon info jadwal layanan KTP", "x" * 3_000, "jalan\nrusak",
 ]  # fmt: skip
 KIND = {"bits": 12, "c": 0.3, "folds": 2, "seed": 7}
-TINY = [f"{word} {n}" for word in ("jalan rusak berlubang", "pohon tumbang rimbun", "sampah bau menumpuk") for n in "abcdefgh"]
+TINY = [
+    f"{word} {n}"
+    for word in ("jalan rusak berlubang", "pohon tumbang rimbun", "sampah bau menumpuk")
+    for n in "abcdefgh"
+]
 LABELS = {"category": [w.split()[0] for w in TINY], "kind": ["complaint", "question"] * 12}
 
 

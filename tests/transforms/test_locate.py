@@ -137,7 +137,13 @@ def test_a_name_beside_the_point_decides_where_the_point_alone_does_not(
 
 @pytest.mark.parametrize(
     ("lat", "lon", "method"),
-    [(-7.25, 112.75, "outside"), (0.0, 0.0, "none"), (np.nan, 106.8, "none"), (123.0, 456.0, "none"), (np.inf, 1.0, "none")],
+    [
+        (-7.25, 112.75, "outside"),
+        (0.0, 0.0, "none"),
+        (np.nan, 106.8, "none"),
+        (123.0, 456.0, "none"),
+        (np.inf, 1.0, "none"),
+    ],
 )
 def test_a_point_elsewhere_is_outside_and_a_point_of_no_device_is_none(
     lat: float, lon: float, method: str, own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
@@ -153,7 +159,9 @@ def test_boundaries_decide_where_they_are_installed(
     g = own_knowledge.gazetteer
     row = g.row_of[g.codes[40]]
     lat, lon = float(g.kelurahan["lat"].iat[row]), float(g.kelurahan["lon"].iat[row])
-    shapes = [shapely.box(lon - 0.05, lat - 0.05, lon + 0.05, lat + 0.05) if r == row else None for r in range(len(g.codes))]
+    shapes = [
+        shapely.box(lon - 0.05, lat - 0.05, lon + 0.05, lat + 0.05) if r == row else None for r in range(len(g.codes))
+    ]
     bounded = Gazetteer(g.kelurahan, g.kecamatan, g.kota, g.landmarks, g.outside, shapes)
     found = locate(reports(["di Marunda"], lat=[lat + 0.04], lon=[lon]), gazetteer=bounded)
     assert (column(found, "kelurahan_code"), column(found, "place_method")) == ([g.codes[40]], ["polygon"])

@@ -22,7 +22,9 @@ SPOKEN = {
     "123 456": "other",
     "": "other",
 }
-any_text = st.text() | st.text(st.sampled_from("a e\u0301\u200b\u00ad\r\n\t\u00a0\u2028\x85\x0b\x1c\ufeffK\u0308 \U0001f64f\ud800"))
+any_text = st.text() | st.text(
+    st.sampled_from("a e\u0301\u200b\u00ad\r\n\t\u00a0\u2028\x85\x0b\x1c\ufeffK\u0308 \U0001f64f\ud800")
+)
 
 
 @given(any_text)

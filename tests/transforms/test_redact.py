@@ -27,14 +27,18 @@ def test_a_written_case_is_masked_as_it_says(case: dict) -> None:
     before=WORDS, after=WORDS, start=st.sampled_from(["0", "62", "+62", "+62 ", "0062", "(+62) ", "+62-"]),
     body=st.tuples(st.integers(811, 899), st.integers(0, 9999), st.integers(0, 9999)), between=BREAKS,
 )  # fmt: skip
-def test_no_mobile_number_survives(before: str, after: str, start: str, body: tuple[int, int, int], between: str) -> None:
+def test_no_mobile_number_survives(
+    before: str, after: str, start: str, body: tuple[int, int, int], between: str
+) -> None:
     number = f"{start}{body[0]}{between}{body[1]:04d}{between}{body[2]:04d}"
     masked = mask(f"{before} {number} {after}")
     assert f"{body[2]:04d}" not in masked
     assert "[TELEPON]" in masked
 
 
-@given(before=WORDS, digits=st.text("0123456789", min_size=10, max_size=10), between=BREAKS, province=st.integers(11, 94))
+@given(
+    before=WORDS, digits=st.text("0123456789", min_size=10, max_size=10), between=BREAKS, province=st.integers(11, 94)
+)
 def test_no_nik_survives_in_groups_of_four_of_six_or_in_one(
     before: str, digits: str, between: str, province: int
 ) -> None:
@@ -71,7 +75,10 @@ def test_what_names_a_place_a_ticket_a_time_or_a_price_survives(
     assert mask(text) == text
 
 
-@given(st.text() | st.lists(st.sampled_from(["0812-0000-1234", "B 1234 ABC", "a@example.com", "RT 05", "3174", "."])).map(" ".join))
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["0812-0000-1234", "B 1234 ABC", "a@example.com", "RT 05", "3174", "."])).map(" ".join)
+)
 def test_masking_twice_is_masking_once(text: str) -> None:
     assert mask(mask(text)) == mask(text)
 

@@ -29,7 +29,9 @@ def located(reports: pd.DataFrame, knowledge: Knowledge, codes: list[str | None]
         "place_confidence": [0.0 if r is None else 0.9 for r in rows],
         "street": [None] * len(rows),
     }
-    return reports.assign(**{k: pd.Series(v, dtype=object if k != "place_confidence" else float) for k, v in (place | given).items()})
+    return reports.assign(
+        **{k: pd.Series(v, dtype=object if k != "place_confidence" else float) for k, v in (place | given).items()}
+    )
 
 
 @pytest.mark.parametrize("case", cases("route"), ids=lambda c: f"{c['category']}: {c['text'][:30]}")
@@ -117,7 +119,11 @@ def test_a_person_looks_where_the_machine_is_unsure(
 
 @given(
     st.lists(st.sampled_from(["lampu", "merah", "mati", "jalan", "rusak", "got", "umbul2", "m2"]), max_size=12),
-    st.sets(st.lists(st.sampled_from(["lampu", "merah", "mati", "jalan", "rusak", "umbul"]), min_size=1, max_size=4).map(" ".join)),
+    st.sets(
+        st.lists(st.sampled_from(["lampu", "merah", "mati", "jalan", "rusak", "umbul"]), min_size=1, max_size=4).map(
+            " ".join
+        )
+    ),
 )
 def test_one_pass_finds_what_a_search_for_each_phrase_finds(words: list[str], wanted: set[str]) -> None:
     said = fold(" ".join(words))

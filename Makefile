@@ -30,7 +30,7 @@ dev: .venv/.done ## Dagster's UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev -h 127.0.0.1 -p 3000 -m pipelines.definitions
 
 docs: .venv/.done ## write docs/data-dictionary.md anew from the contracts
-	$(BIN)/python -m pipelines.dictionary
+	$(BIN)/python -m pipelines.dictionary > docs/data-dictionary.md
 
 lock: ## pin every dependency anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg  # noqa: TID251 - it is what is measured
@@ -60,14 +61,23 @@ def write_messages(path: Path, count: int) -> None:
     part.rename(path)
 
 
-def tree(root: psutil.Process) -> dict[int, psutil.Process]:
-    return {p.pid: p for p in [root, *root.children(recursive=True)]}
+def tree(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
 
 
-def seconds(process: psutil.Process, *, ended: bool) -> float:
-    """CPU of the process itself, or of the children it has seen end."""
-    times = process.cpu_times()
-    return times.children_user + times.children_system if ended else times.user + times.system
+class Meter(threading.Thread):
+    """CPU seconds of every process below `root`, by pid, looked at until it ends."""
+
+    def __init__(self, root: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self.root, self.spent, self.stopped = root, dict[int, float](), threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.03):
+            for process in tree(self.root):
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    self.spent[process.pid] = times.user + times.system
 
 
 def measure(folder: Path, messages: int, ticks: int) -> None:
@@ -97,43 +107,53 @@ def measure(folder: Path, messages: int, ticks: int) -> None:
                 filters = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS])
                 return [r.run_id for r in instance.get_runs(filters=filters)]
 
-            def report(run_id: str, what: str, cpu: float) -> None:
-                stats = instance.get_run_stats(run_id)
+            def report(run_id: str, what: str) -> None:
+                stats, events = instance.get_run_stats(run_id), instance.all_logs(run_id)
+                [pid] = {
+                    e.dagster_event.engine_event_data.metadata["pid"].value
+                    for e in events
+                    if e.is_dagster_event
+                    and e.dagster_event.is_engine_event
+                    and "pid" in e.dagster_event.engine_event_data.metadata
+                }
                 wall, inside = stats.end_time - stats.launch_time, stats.end_time - stats.start_time
-                print(f"{what:34} wall {wall:5.2f} s (of it in steps {inside:5.2f} s)   CPU {cpu:5.2f} s", flush=True)
+                print(
+                    f"{what:34} wall {wall:5.2f} s (of it in steps {inside:5.2f} s)   CPU {meter.spent[int(pid)]:5.2f} s",
+                    flush=True,
+                )
 
             until(lambda: bool(done("land_jaki")))
-            server = next(
-                p for p in tree(psutil.Process(process.pid)).values() if "api" in p.cmdline() and "grpc" in p.cmdline()
-            )
-            waiting = {p.pid: seconds(p, ended=False) for p in tree(psutil.Process(process.pid)).values()}
-            waited = time.monotonic()
+            pause.wait(5)
+            root = psutil.Process(process.pid)
+            meter = Meter(root)
+            meter.start()
+            pause.wait(1)
+            waiting, waited = dict(meter.spent), time.monotonic()
+            seen = set(done("land_jaki"))
             for _ in range(ticks):
-                known_runs, before = set(done("land_jaki")), seconds(server, ended=True)
-                until(lambda known_runs=known_runs: bool(set(done("land_jaki")) - known_runs))
-                pause.wait(1)  # until the code server has seen its child end
-                [run_id] = set(done("land_jaki")) - known_runs
-                report(run_id, "idle tick: landing, nothing new", seconds(server, ended=True) - before)
-            spent = [
-                seconds(p, ended=False) - waiting[p.pid]
-                for p in tree(psutil.Process(process.pid)).values()
-                if p.pid in waiting
-            ]
-            minutes = (time.monotonic() - waited) / 60
-            memory = sum(p.memory_full_info().pss for p in tree(psutil.Process(process.pid)).values())
-            print(
-                f"{'daemon, server and UI, waiting':34} CPU {sum(spent) / minutes:5.2f} s a minute   memory {memory / 1e6:.0f} MB"
+                until(lambda: bool(set(done("land_jaki")) - seen))
+                [run_id] = set(done("land_jaki")) - seen
+                seen.add(run_id)
+                pause.wait(1)
+                report(run_id, "idle tick: landing, nothing new")
+            spent, minutes = (
+                sum(meter.spent[pid] - before for pid, before in waiting.items()),
+                (time.monotonic() - waited) / 60,
             )
-            known_runs, before = set(done("land_jaki")), seconds(server, ended=True)
+            memory = sum(p.memory_full_info().pss for p in tree(root)) / 1e6
+            print(
+                f"{'daemon, server and UI, waiting':34} CPU {spent / minutes:5.2f} s a minute   memory {memory:.0f} MB"
+            )
             write_messages(folder / "inbox" / "rekap.csv", messages)
             dropped = time.time()
             until(lambda: bool(done("load")))
             pause.wait(1)
-            landing = min(set(done("land_jaki")) - known_runs, key=lambda r: instance.get_run_stats(r).end_time)
-            [load] = done("load")
-            report(landing, f"landing {messages:,} messages", float("nan"))
-            report(load, f"load {messages:,} messages", float("nan"))
-            print(f"{'both, and idle ticks in between':34} CPU {seconds(server, ended=True) - before:5.2f} s")
+            [load, *_] = done("load")
+            report(
+                min(set(done("land_jaki")) - seen, key=lambda r: instance.get_run_stats(r).end_time),
+                f"landing {messages:,} messages",
+            )
+            report(load, f"load {messages:,} messages")
             print(f"{'file dropped -> published':34} {instance.get_run_stats(load).end_time - dropped:5.1f} s")
     finally:
         process.send_signal(signal.SIGINT)

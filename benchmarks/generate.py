@@ -56,12 +56,17 @@ def _areas(path: Path) -> list[tuple[str, float, float]]:
         return [(r["kelurahan"], float(r["lat"]), float(r["lon"])) for r in rows]
 
 
-def _fresh(texts: list[tuple[str, str]], areas: list[tuple[str, float, float]], rng: np.random.Generator) -> dict[str, str]:
+def _fresh(
+    texts: list[tuple[str, str]], areas: list[tuple[str, float, float]], rng: np.random.Generator
+) -> dict[str, str]:
     category, text = texts[int(rng.integers(len(texts)))]
     kelurahan, lat, lon = areas[int(rng.integers(len(areas)))]
     parts = [text, _detail(rng)]
     if rng.random() < 0.6:
-        parts.insert(1, f"di Jl. {_NAMES[int(rng.integers(10))]} {rng.integers(1, 40)} RT {rng.integers(1, 16)}/RW {rng.integers(1, 13)}")
+        parts.insert(
+            1,
+            f"di Jl. {_NAMES[int(rng.integers(10))]} {rng.integers(1, 40)} RT {rng.integers(1, 16)}/RW {rng.integers(1, 13)}",
+        )
     if rng.random() < 0.5:
         parts.append(f"Kel. {kelurahan}")
     row = {"isi": " ".join(parts), "kategori": category, "akun": f"warga{rng.integers(200_000)}", "lat": "", "lon": ""}

@@ -64,14 +64,17 @@ def measure(count: int, folder: Path) -> dict[str, object]:
         begin = time.perf_counter()
         loaded = flow.load(found, run_id="bench", now=lambda: datetime.now(UTC))
         seconds |= {"load": time.perf_counter() - begin} | {f"  {k}": v for k, v in loaded.seconds.items()}
-        for name, step in (("deliver", lambda: flow.deliver(found)), ("publish", lambda: flow.publish(found, hurry=True))):
+        for name, step in (
+            ("deliver", lambda: flow.deliver(found)),
+            ("publish", lambda: flow.publish(found, hurry=True)),
+        ):
             lap = time.perf_counter()
             step()
             seconds[name] = time.perf_counter() - lap
         total = time.perf_counter() - begin
     return {
-        "messages": count, "seconds": seconds, "total": total, "per_second": count / total, "peak_mib": peak.most / 2**20, "cpu": peak.cpu_seconds,
-        "opened": loaded.opened, "joined": loaded.joined, "quarantined": loaded.quarantined,
+        "messages": count, "seconds": seconds, "total": total, "per_second": count / total, "cpu": peak.cpu_seconds,
+        "peak_mib": peak.most / 2**20, "opened": loaded.opened, "joined": loaded.joined, "quarantined": loaded.quarantined,
     }  # fmt: skip
 
 
@@ -119,19 +122,25 @@ def main() -> None:
     for size in asked.sizes:
         with tempfile.TemporaryDirectory(prefix="kanal-bench-") as folder:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.pipeline", str(size), "--one", folder], check=True, stdout=subprocess.PIPE
+                [sys.executable, "-m", "benchmarks.pipeline", str(size), "--one", folder],
+                check=True,
+                stdout=subprocess.PIPE,
             )
         found = json.loads(done.stdout)
         results.append(found)
-        print(f"\n{size:,} messages: {found['total']:.1f} s, {found['per_second']:,.0f} a second, {found['cpu']:.0f} CPU-s,"
-              f" peak {found['peak_mib']:,.0f} MiB,"
-              f" {found['opened']:,} tickets opened, {found['joined']:,} joined, {found['quarantined']:,} quarantined")
+        print(
+            f"\n{size:,} messages: {found['total']:.1f} s, {found['per_second']:,.0f} a second, {found['cpu']:.0f} CPU-s,"
+            f" peak {found['peak_mib']:,.0f} MiB,"
+            f" {found['opened']:,} tickets opened, {found['joined']:,} joined, {found['quarantined']:,} quarantined"
+        )
         for name, seconds in found["seconds"].items():
             print(f"  {name:22} {seconds:8.1f} s  {1e6 * seconds / size:8.1f} us a message")
     if len(results) > 1:
         first, last = results[0], results[-1]
-        print(f"\n{last['messages'] / first['messages']:.0f} times the messages: {last['total'] / first['total']:.1f} times the time,"
-              f" {last['peak_mib'] / first['peak_mib']:.1f} times the memory")
+        print(
+            f"\n{last['messages'] / first['messages']:.0f} times the messages: {last['total'] / first['total']:.1f} times the time,"
+            f" {last['peak_mib'] / first['peak_mib']:.1f} times the memory"
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from shapely.geometry import shape
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
-from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label
+from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.link import Level, Matching
 from pipelines.transforms.route import Agency, Alarm, Routing, Rule, phrases
@@ -81,7 +81,7 @@ def load(settings: Settings) -> Knowledge:
         channels=registry,
         languages={tag: frozenset(words) for tag, words in _toml(models / "language.toml").items()},
         taxonomy=_taxonomy(models / "taxonomy.toml"),
-        thresholds=Thresholds(**classifier["thresholds"]),
+        thresholds=Thresholds(**classifier["thresholds"], asks=words_pattern(classifier["thanks"]["asks"])),
         accept_place=float(classifier["place"]["accept"]),
         routing=_routing(models, gazetteer, registry),
         clocks=_clocks(models / "sla.toml"),

@@ -134,12 +134,11 @@ def apply_entry(
     clock.lap("ticket")
     counts = state.tally(links)
     current = _last_versions(reports)
-    vault = pa.concat_tables([p.vault for p in parts]) if parts else VAULT.empty_table()
     rows = {
         "ledger": _ledger(counts, prepared, run_id, now(), clock.total()),
         "messages": state.messages(),
         "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
-        "vault": _last_vault(vault, set(column(current, "report_id")) if len(current) else set()),
+        "vault": _contacts(parts, reports),
         "links": to_table(links, LINKS) if len(links) else LINKS.empty_table(),
         "tickets": to_table(tickets, TICKETS) if len(tickets) else TICKETS.empty_table(),
         "ticket_events": to_table(history, TICKET_EVENTS) if len(history) else TICKET_EVENTS.empty_table(),
@@ -296,12 +295,15 @@ def _last_versions(reports: pd.DataFrame) -> pd.DataFrame:
     return reports.drop_duplicates("report_id", keep="last") if len(reports) else reports
 
 
-def _last_vault(vault: pa.Table, kept: set[str]) -> pa.Table:
-    """Contacts of the reports written, last version of each."""
-    if not vault.num_rows:
-        return vault
-    frame = to_frame(vault).drop_duplicates("report_id", keep="last")
-    return to_table(frame[frame["report_id"].isin(kept)], VAULT)
+def _contacts(parts: Iterable[Refined], reports: pd.DataFrame) -> pa.Table:
+    """Contacts of the versions that were kept, each report's last; a later version without any keeps
+    those known."""
+    found = [p.vault for p in parts]
+    if not len(reports) or not found:
+        return VAULT.empty_table()
+    frame = to_frame(pa.concat_tables(found)).sort_values("place", kind="stable")
+    frame = frame[frame["place"].isin(column(reports, "place"))].drop_duplicates("report_id", keep="last")
+    return to_table(frame, VAULT)
 
 
 def _ledger(

@@ -48,11 +48,12 @@ _FEEDBACK = "feedback"
 
 
 _PLACED = REPORTS.append(pa.field("place", pa.int64()))
+VAULT_PLACED = VAULT.append(pa.field("place", pa.int64()))
 
 
 class Refined(NamedTuple):
     """reports: contracts.REPORTS rows (arrival and version_no still 0) with `place` (row of the
-    input); vault: contracts.VAULT; aside: (place, outcome, stage, reason); events: (place, event)."""
+    input); vault: contracts.VAULT with `place`; aside: (place, outcome, stage, reason); events: (place, event)."""
 
     reports: pa.Table
     vault: pa.Table
@@ -162,11 +163,12 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
         else:
             kept.append(row)
     if not drafts:
-        return Refined(_PLACED.empty_table(), VAULT.empty_table(), aside, events)
+        return Refined(_PLACED.empty_table(), VAULT_PLACED.empty_table(), aside, events)
     frame, vault = _judge(_draft_frame(drafts, kept), judge)
     places = pa.array([row["place"] for row in kept], type=pa.int64())
     reports = pa.table([*to_table(frame, REPORTS).columns, places], schema=_PLACED)
-    return Refined(reports, to_table(vault, VAULT), aside, events)
+    contacts = pa.table([*to_table(vault, VAULT).columns, places.take(pa.array(vault.index))], schema=VAULT_PLACED)
+    return Refined(reports, contacts, aside, events)
 
 
 def _message(row: Mapping[str, Any]) -> Message:

@@ -306,9 +306,9 @@ def test_the_doctor_finds_what_a_run_would_stumble_over(
 
 def test_the_doctor_minds_a_landing_zone_that_others_can_read(ran: Settings) -> None:
     ran.landing_dir.chmod(0o755)
-    result = kanal("doctor", config=ran)
+    result = kanal("doctor", "--json", config=ran)
     assert result.exit_code == FAILED
-    assert "chmod 700" in result.stdout
+    assert [c["check"] for c in told(result) if "chmod 700" in c["detail"]] == ["landing"]
 
 
 def test_training_is_done_once_for_each_state_of_the_corpus(ran: Settings) -> None:

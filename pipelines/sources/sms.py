@@ -42,11 +42,25 @@ import orjson
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import (
-    FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError, TransientError,
+    FilteredMessage,
+    KanalError,
+    PermanentError,
+    RejectedMessage,
+    SettingsError,
+    TransientError,
 )
 from pipelines.sources.http import number_of
 from pipelines.sources.sms_parts import (
-    COLUMNS, Row, Sms, assemble, cell, incomplete, missing_of, part_of, row_of, text_of,
+    COLUMNS,
+    Row,
+    Sms,
+    assemble,
+    cell,
+    incomplete,
+    missing_of,
+    part_of,
+    row_of,
+    text_of,
 )
 
 VERSION = "1"
@@ -283,12 +297,10 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
     )
 
 
-def _read(
-    con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: str, *values: int
-) -> list[Row]:
+def _read(con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: str, *values: int) -> list[Row]:
     """The rows asked for; all fetched, because a lock left open would keep SMSD from writing."""
     try:
-        answer = con.execute(f"SELECT * FROM inbox WHERE {where}", values)  # noqa: S608 - `where` is ours
+        answer = con.execute(f"SELECT * FROM inbox WHERE {where}", values)
         names = [column[0] for column in answer.description]
         return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
     except sqlite3.Error as error:

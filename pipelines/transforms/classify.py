@@ -7,7 +7,8 @@ waits for review. Belongs here: that rule. Not here: the model itself (classifie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,13 +46,15 @@ class Thresholds:
 
     accept: the model alone is believed from here on. override: from here on it is believed against
     the citizen's choice. reported: how far a citizen's choice is believed where the model is unsure.
-    kind: below it the kind is a complaint, by far the most frequent.
+    kind: below it the kind is a complaint, by far the most frequent. asks: words of whoever asks for
+    something, which thanks alone never do.
     """
 
     accept: float
     override: float
     reported: float
     kind: float
+    asks: re.Pattern[str] | None = None
 
 
 NONE = "lainnya"  # the corpus' label for texts that belong to no category
@@ -83,7 +86,10 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
     ]
     kinds = [kind.labels[i] for i in kind.first]
     kind_sure = kind.confidence.tolist()
-    certain = [c >= thresholds.kind or k == "complaint" for k, c in zip(kinds, kind_sure, strict=True)]
+    certain = [
+        k == "complaint" or (c >= thresholds.kind and not (k == "appreciation" and asks(text, thresholds)))
+        for k, c, text in zip(kinds, kind_sure, spoken, strict=True)
+    ]
     return reports.drop(columns="category_reported").assign(
         kind=[k if ok else "complaint" for k, ok in zip(kinds, certain, strict=True)],
         kind_confidence=[round(c, 3) if ok else 0.5 for c, ok in zip(kind_sure, certain, strict=True)],
@@ -96,6 +102,16 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         category_reported=reported,
         category_label=labels,
     )
+
+
+def words_pattern(words: Sequence[str]) -> re.Pattern[str]:
+    """Any of these words or phrases, whole, in lower-case text."""
+    return re.compile(rf"\b(?:{'|'.join(re.escape(w.lower()) for w in words)})\b")
+
+
+def asks(text: str, thresholds: Thresholds) -> bool:
+    """Whether a text asks for something: then it is no mere thanks, however it ends."""
+    return thresholds.asks is not None and thresholds.asks.search(text.lower()) is not None
 
 
 def choose(

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from pipelines.contracts import column, short_hash
+from pipelines.contracts import column
 
 _EMAIL = re.compile(
     r"[\w.+-]{1,64}(?:@|\s?[\[(]\s?(?:at|@)\s?[\])]\s?)[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}"
@@ -72,19 +72,20 @@ def redact(drafts: pd.DataFrame, *, key: bytes) -> tuple[pd.DataFrame, pd.DataFr
 
     drafts: as normalise returns them, with `report_id`. key: secret of the author hash, 32 bytes.
     Returns (drafts with author_key and conversation_key instead of author_ref, author_name,
-    contact_phone, contact_email, conversation_ref; vault rows of contracts.VAULT).
+    contact_phone, contact_email, conversation_ref; vault rows of contracts.VAULT, with the index of
+    the drafts they come from). A thread's name may be a phone number, so its key is keyed as well.
     """
     masked = drafts.assign(
         text=[mask(t) for t in column(drafts, "text")],
         title=[mask(t) if t else t for t in column(drafts, "title")],
         address_text=[mask(t) if t else t for t in column(drafts, "address_text")],
         author_key=[author_key(a, key) if a else None for a in column(drafts, "author_ref")],
-        conversation_key=[short_hash(c) if c else None for c in column(drafts, "conversation_ref")],
+        conversation_key=[author_key(c, key) if c else None for c in column(drafts, "conversation_ref")],
     )
     contacts = ["author_name", "author_ref", "contact_phone", "contact_email"]
     vault = drafts[["report_id", *contacts]].rename(columns={"contact_phone": "phone", "contact_email": "email"})
     vault = vault[drafts[contacts].notna().any(axis=1)]
-    return masked.drop(columns=[*contacts, "conversation_ref"]), vault.reset_index(drop=True)
+    return masked.drop(columns=[*contacts, "conversation_ref"]), vault
 
 
 def mask(text: str) -> str:

@@ -143,9 +143,14 @@ def insert(path: Path, sender: str, pieces: Sequence[Piece], at: datetime, **cel
         con.execute("PRAGMA synchronous = off")
         for number, piece in enumerate(pieces):
             row: dict[str, object] = {
-                "ReceivingDateTime": f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}", "Text": piece.written,
-                "SenderNumber": sender, "Coding": _CODINGS.get(piece.coding, piece.coding), "UDH": piece.udh,
-                "SMSCNumber": "+62812000", "TextDecoded": "" if number else first, "RecipientID": PHONE_ID,
+                "ReceivingDateTime": f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}",
+                "Text": piece.written,
+                "SenderNumber": sender,
+                "Coding": _CODINGS.get(piece.coding, piece.coding),
+                "UDH": piece.udh,
+                "SMSCNumber": "+62812000",
+                "TextDecoded": "" if number else first,
+                "RecipientID": PHONE_ID,
             } | cells
             names, marks = ", ".join(row), ", ".join("?" * len(row))
             con.execute(f"INSERT INTO inbox ({names}) VALUES ({marks})", list(row.values()))
@@ -202,16 +207,29 @@ def _backup(sender: str, piece: Piece, at: datetime) -> str:
     """One SMS in Gammu's backup format, which is what its folder modem holds."""
     written = piece.written
     lines = [
-        "[SMSBackup000]", 'SMSC = "+62812000"', f"SMSCUnicode = {_hexadecimal('+62812000')}", "PDU = Deliver",
-        f"DateTime = {at.astimezone(UTC):%Y%m%dT%H%M%S}", "State = UnRead", f'Number = "{sender}"',
-        f"NumberUnicode = {_hexadecimal(sender)}", 'Name = ""', "NameUnicode = ",
+        "[SMSBackup000]",
+        'SMSC = "+62812000"',
+        f"SMSCUnicode = {_hexadecimal('+62812000')}",
+        "PDU = Deliver",
+        f"DateTime = {at.astimezone(UTC):%Y%m%dT%H%M%S}",
+        "State = UnRead",
+        f'Number = "{sender}"',
+        f"NumberUnicode = {_hexadecimal(sender)}",
+        'Name = ""',
+        "NameUnicode = ",
     ]
     lines += [f"UDH = {piece.udh}"] if piece.udh else []
     lines += [f"Text{n:02d} = {written[i : i + 200]}" for n, i in enumerate(range(0, max(len(written), 1), 200))]
     length = len(written) // (2 if piece.coding == "8bit" else 4)
     lines += [
-        f"Coding = {piece.coding}", "Folder = 1", f"Length = {length}", "Class = -1", "ReplySMSC = False",
-        "RejectDuplicates = False", "ReplaceMessage = 0", "MessageReference = 0",
+        f"Coding = {piece.coding}",
+        "Folder = 1",
+        f"Length = {length}",
+        "Class = -1",
+        "ReplySMSC = False",
+        "RejectDuplicates = False",
+        "ReplaceMessage = 0",
+        "MessageReference = 0",
     ]
     return "\n".join(lines) + "\n"
 
@@ -232,7 +250,9 @@ def running_gammu() -> Iterator[Gammu]:
         create(base / "smsd.db", 17)
         with (base / "stderr").open("wb") as noise:
             process = subprocess.Popen(
-                ["nice", "-n", "19", str(program), "-c", str(base / "smsdrc")], stdout=noise, stderr=noise,
+                ["nice", "-n", "19", str(program), "-c", str(base / "smsdrc")],
+                stdout=noise,
+                stderr=noise,
                 env=os.environ | {"TZ": "Asia/Jakarta"},
             )
         try:

@@ -107,7 +107,8 @@ def test_the_hash_of_a_table_ignores_order_and_how_rows_were_made_and_nothing_el
 def test_every_table_and_column_says_what_it_is(path: Path) -> None:
     with open_warehouse(path) as warehouse:
         told = dict(warehouse.con.execute(
-            "SELECT table_name || '.' || column_name, comment FROM duckdb_columns() WHERE NOT internal AND table_name <> 'schema_migrations'"
+            "SELECT table_name || '.' || column_name, comment FROM duckdb_columns() WHERE NOT internal"
+            " AND table_name <> 'schema_migrations'"
         ).fetchall())  # fmt: skip
     assert told == {f"{name}.{f.name}": describe(f) for name, schema in WAREHOUSE.items() for f in schema}
     assert all(told.values())

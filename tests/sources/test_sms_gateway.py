@@ -47,8 +47,12 @@ def test_an_sms_of_a_real_gateway_is_a_report(gateway: Gammu, reader: Reader) ->
     gateway.deliver(SENDER, text_parts("Pohon tumbang di Jl. Kenanga {RT 03}"), AT)
     [message] = reader.bring()
     assert sms.decode(message, reader.stream) == Draft(
-        text="Pohon tumbang di Jl. Kenanga {RT 03}", occurred_at=AT, author_ref=SENDER, contact_phone=SENDER,
-        sender_level="claimed", extra={"recipient": PHONE_ID},
+        text="Pohon tumbang di Jl. Kenanga {RT 03}",
+        occurred_at=AT,
+        author_ref=SENDER,
+        contact_phone=SENDER,
+        sender_level="claimed",
+        extra={"recipient": PHONE_ID},
     )
     assert reader.bring() == []
 

@@ -22,14 +22,26 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
 def row(
-    number: int, text: str | bytes, udh: str = "", *, sender: str = SENDER, at: datetime | None = AT,
-    coding: str = "Unicode_No_Compression", recipient: str = "gerbang",
+    number: int,
+    text: str | bytes,
+    udh: str = "",
+    *,
+    sender: str = SENDER,
+    at: datetime | None = AT,
+    coding: str = "Unicode_No_Compression",
+    recipient: str = "gerbang",
 ) -> Row:
     data = text.encode("utf-16-be", "surrogatepass") if isinstance(text, str) else text
     cells = {
-        "ID": number, "ReceivingDateTime": f"{at:%Y-%m-%d %H:%M:%S}" if at else "0000-00-00 00:00:00",
-        "Text": data.hex().upper(), "SenderNumber": sender, "Coding": coding, "UDH": udh, "Class": -1,
-        "RecipientID": recipient, "Status": 0,
+        "ID": number,
+        "ReceivingDateTime": f"{at:%Y-%m-%d %H:%M:%S}" if at else "0000-00-00 00:00:00",
+        "Text": data.hex().upper(),
+        "SenderNumber": sender,
+        "Coding": coding,
+        "UDH": udh,
+        "Class": -1,
+        "RecipientID": recipient,
+        "Status": 0,
     }
     return row_of(cells, WIB)
 
@@ -216,7 +228,9 @@ def test_parts_on_both_sides_of_midnight_are_one_message() -> None:
     before = datetime(2026, 12, 31, 23, 59, 58, tzinfo=WIB)
     [sms] = assemble([piece(1, 2, 2, at=before + timedelta(seconds=5)), piece(2, 2, 1, at=before)])
     assert (sms.complete, sms.at, sms.newest) == (
-        True, datetime(2026, 12, 31, 16, 59, 58, tzinfo=UTC), datetime(2026, 12, 31, 17, 0, 3, tzinfo=UTC)
+        True,
+        datetime(2026, 12, 31, 16, 59, 58, tzinfo=UTC),
+        datetime(2026, 12, 31, 17, 0, 3, tzinfo=UTC),
     )
 
 

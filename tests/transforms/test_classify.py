@@ -121,3 +121,21 @@ def test_nothing_said_is_nothing_judged(
         )
         assert column(found, "category") == [None] * len(texts)
         assert column(found, "category_source") == ["none"] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Terima kasih petugas, got depan rumah kami sudah bersih sekarang", "appreciation"),
+        ("Lampu jalan sudah beberapa hari mati, mohon diperbaiki. Terima kasih", "complaint"),
+        ("TOLONG dibersihkan, terimakasih banyak petugas", "complaint"),
+        ("Butuh dipangkas agar rapi. Sukses selalu", "complaint"),
+    ],
+)
+def test_whoever_asks_for_something_complains_however_politely_it_ends(
+    own_knowledge: Knowledge, own_classifier: ComplaintClassifier, text: str, kind: str
+) -> None:
+    """Complaints that end in thanks were once taken for thanks, and got no ticket."""
+    said = pd.DataFrame({"text": [text], "title": [None], "category_reported": [None]})
+    found = classify(said, model=own_classifier, taxonomy=own_knowledge.taxonomy, thresholds=own_knowledge.thresholds)
+    assert found["kind"].tolist() == [kind]

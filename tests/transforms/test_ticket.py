@@ -189,9 +189,14 @@ def test_a_status_for_a_ticket_nobody_has_changes_nothing() -> None:
 
 changes = st.lists(
     st.one_of(
-        st.builds(lambda c, k: ("joined", {"channel": c, "category": k}), st.sampled_from(["jaki", "sms"]), st.sampled_from(["jalan", None])),
+        st.builds(
+            lambda c, k: ("joined", {"channel": c, "category": k}), st.sampled_from(["jaki", "sms"]), st.sampled_from(["jalan", None])
+        ),
         st.builds(lambda k: ("edited", {"category": k}), st.sampled_from(["jalan", "pohon", None])),
-        st.builds(lambda s, k: ("status", {"status": s, "category": k}), st.sampled_from(["proses", "selesai", None]), st.sampled_from(["taman", None])),
+        st.builds(
+            lambda s, k: ("status", {"status": s, "category": k}),
+            st.sampled_from(["proses", "selesai", None]), st.sampled_from(["taman", None]),
+        ),
     ),
     max_size=12,
 )  # fmt: skip

@@ -19,7 +19,10 @@ from tests.conftest import stream_toml
 from tests.made_up import HEADER, JAKI, ROWS, write
 from tests.peers.gammu import create, insert, text_parts
 
-MAIL = "From: Warga <warga{n}@example.com>\r\nTo: dki@example.com\r\nSubject: {s}\r\nMessage-ID: <m{n}@example.com>\r\nDate: Mon, 05 Oct 2026 10:00:00 +0700\r\n"
+MAIL = (
+    "From: Warga <warga{n}@example.com>\r\nTo: dki@example.com\r\nSubject: {s}\r\nMessage-ID: <m{n}@example.com>\r\n"
+    "Date: Mon, 05 Oct 2026 10:00:00 +0700\r\n"
+)
 
 
 def _files(inbox: Path) -> None:
@@ -47,9 +50,16 @@ def _mails(folder: Path) -> None:
     folder.mkdir()
     body = "Content-Type: text/plain; charset=utf-8\r\n\r\nLampu jalan mati di Jalan Kenanga, Kelurahan Senen\r\n"
     (folder / "1.eml").write_text(MAIL.format(n=1, s="Lampu") + body, newline="")
-    # A multipart whose parts never come.
-    broken = 'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/pl'
+    # Cut off in the middle of its photo: what can be read is a report.
+    broken = (
+        'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n'
+        "Pohon tumbang di Jalan Melati, Kelurahan Tebet Barat\r\n--b\r\nContent-Type: image/jpeg; name=foto.jpg\r\n"
+        "Content-Transfer-Encoding: base64\r\n\r\n/9j/4AAQ@@@"
+    )
     (folder / "2.eml").write_text(MAIL.format(n=2, s="") + broken, newline="")
+    (folder / "3.eml").write_text(
+        MAIL.format(n=3, s="") + 'Content-Type: multipart/mixed; boundary=""\r\n\r\n', newline=""
+    )
 
 
 def _messages(path: Path) -> None:
@@ -82,8 +92,8 @@ def test_bad_input_at_every_source_is_set_aside_and_the_rest_goes_on(
     with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as snapshot:
         good = snapshot.execute("SELECT channel, count(*) FROM reports GROUP BY 1 ORDER BY 1").fetchall()
         aside = snapshot.execute("SELECT channel, reason FROM quarantine ORDER BY channel, sequence, row").fetchall()
-    # 3 + 2 of the good files, 1 beside the row of 10 MB, 1 of the sheet with 5,000 columns.
-    assert good == [("email", 1), ("jaki", 7), ("sms", 1)]
+    # Of the mails all but the empty one; 3 + 2 of the good files, 1 beside the row of 10 MB, 1 of the sheet with 5,000 columns.
+    assert good == [("email", 2), ("jaki", 7), ("sms", 1)]
     assert [channel for channel, _ in aside] == ["email", *["jaki"] * 7, "sms"]
     told = "\n".join(reason for _, reason in aside)
     for words in (

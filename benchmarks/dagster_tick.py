@@ -74,8 +74,8 @@ class Meter(threading.Thread):
 
     def run(self) -> None:
         while not self.stopped.wait(0.03):
-            for process in tree(self.root):
-                with suppress(psutil.Error):
+            with suppress(psutil.Error):
+                for process in tree(self.root):
                     times = process.cpu_times()
                     self.spent[process.pid] = times.user + times.system
 
@@ -93,9 +93,10 @@ def measure(folder: Path, messages: int, ticks: int) -> None:
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", port]
     begin, pause, log = time.monotonic(), threading.Event(), (folder / "log").open("wb")
+    made = dg.DagsterInstance.from_config(str(folder / "home"))  # or both make the databases at once
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, stdout=log, stderr=log)
     try:
-        with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        with made as instance:
 
             def until(reached: Callable[[], bool]) -> None:
                 while not reached():
@@ -154,6 +155,7 @@ def measure(folder: Path, messages: int, ticks: int) -> None:
                 f"landing {messages:,} messages",
             )
             report(load, f"load {messages:,} messages")
+            meter.stopped.set()
             print(f"{'file dropped -> published':34} {instance.get_run_stats(load).end_time - dropped:5.1f} s")
     finally:
         process.send_signal(signal.SIGINT)

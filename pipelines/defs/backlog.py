@@ -15,7 +15,7 @@ import orjson
 import pyarrow.compute as pc
 
 from pipelines.contracts import Stream
-from pipelines.errors import SettingsError
+from pipelines.errors import PermanentError, SettingsError
 from pipelines.sinks.landing import BatchRef, Landing
 
 _LOOK_BACK = 20
@@ -76,9 +76,12 @@ def _unapplied(landing: Landing, applied: int) -> Iterator[date]:
 
 
 def _days(landing: Landing, refs: list[BatchRef]) -> Iterator[date]:
-    """A stream's batches land in order, so the first and the last tell."""
-    for ref in {*refs[:1], *refs[-1:]}:
-        yield landing.footer(ref).landed_day
+    """A stream's batches land in order, so the first and the last tell. None where they cannot be read:
+    no load mends that, and the other streams must be loaded."""
+    try:
+        yield from [landing.footer(ref).landed_day for ref in {*refs[:1], *refs[-1:]}]
+    except PermanentError:
+        return
 
 
 def rows_of_day(landing: Landing, channel: str, stream: str, day: date) -> int:

@@ -40,6 +40,11 @@ def about(schema: pa.Schema) -> str:
     return (schema.metadata or {}).get(b"description", b"").decode()
 
 
+def tables_of(schemas: Mapping[str, pa.Schema]) -> dg.TableMetadataValue:
+    """Tables of a file, and what each holds."""
+    return _table([{"table": name, "holds": about(schema)} for name, schema in schemas.items()])
+
+
 def catalogue_entry(source: str) -> str:
     """Docstring of a source up to its options, read without importing it: that would cost a second a run."""
     text = Path(sources.__path__[0], f"{source}.py").read_text("utf-8")

@@ -16,7 +16,7 @@ from pipelines.contracts import WIB
 from pipelines.defs import backlog
 from pipelines.defs.landing import channels_of, job_name, key_of
 from pipelines.defs.resources import Kanal
-from pipelines.errors import KanalError
+from pipelines.errors import KanalError, PermanentError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 
@@ -47,7 +47,7 @@ def tell_failures(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Senso
     worth = [r for r in new if worth_telling(context.instance, r)]
     failed: list[KanalError] = []
     if worth:
-        names = ", ".join(sorted({r.dagster_run.job_name for r in worth}))
+        names = ", ".join(sorted({_name(r.dagster_run) for r in worth}))
         text = "\n\n".join(_told(context.instance, r) for r in worth)
         failed = alerts.tell(settings.alerts, f"Kanal: {names} failed", text)
     if records:
@@ -90,10 +90,17 @@ def _transient(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     )
 
 
+def _name(run: dg.DagsterRun) -> str:
+    """The job, or what a person asked for in a run of no job."""
+    if not run.job_name.startswith("__"):
+        return run.job_name
+    return f"run of {', '.join(sorted(key.to_user_string() for key in run.asset_selection or ()))}"
+
+
 def _told(instance: dg.DagsterInstance, record: dg.RunRecord) -> str:
     """A failed run in words: what said so, and where to look."""
     run = record.dagster_run
-    lines = [f"{run.job_name} failed at {_ended(record):%Y-%m-%d %H:%M} WIB (run {run.run_id})"]
+    lines = [f"{_name(run)} failed at {_ended(record):%Y-%m-%d %H:%M} WIB (run {run.run_id})"]
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         evaluation = entry.get_dagster_event().asset_check_evaluation_data
         if not evaluation.passed and evaluation.blocking:
@@ -137,7 +144,7 @@ def tell_silence(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Sensor
     if new:
         alerts.tell(
             settings.alerts,
-            f"Kanal: silence on {len(new)} channels or streams",
+            f"Kanal: {len(new)} channels or streams are silent",
             "\n".join(found[w] for w in sorted(new)),
         )
     return dg.SensorResult(
@@ -159,10 +166,15 @@ def not_asked(instance: dg.DagsterInstance, channels: Sequence[str]) -> Iterator
 
 
 def silent(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
-    """(key, words) of streams that once spoke and have not for their hours."""
+    """(key, words) of streams that once spoke and have not for their hours, or whose landing cannot be read."""
     landing = Landing(settings.landing_dir)
     for stream in settings.streams:
-        said, patience = backlog.last_said(landing, stream), backlog.stale_after(stream)
+        patience = backlog.stale_after(stream)
+        try:
+            said = backlog.last_said(landing, stream)
+        except PermanentError as error:
+            yield f"read {stream.key}", f"- {error}"
+            continue
         if said is not None and now - said > patience:
             last = f"{said.astimezone(WIB):%Y-%m-%d %H:%M} WIB"
             yield (

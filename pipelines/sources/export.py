@@ -48,6 +48,7 @@ Options in kanal.toml ([[stream]]; give the tables last):
                   {first = [..]} takes the first filled one; {columns = [..], join = " - "} joins so.
                   Fields of a JSON object inside another are named "lokasi.lat"
   batch_rows, batch_bytes  most rows (2,000) and bytes (8,000,000) a batch
+  stale_hours     after how long without a message the stream counts as silent (24)
 
 Fields of `columns`:
   id              names the row for ever; several columns together if need be

@@ -45,7 +45,7 @@ _LEVELS = ("verified", "claimed", "anonymous")
 _PRIVATE = (*cells.YES, "rahasia", "privat")
 _JOINS = {"text": "\n", "address": ", ", "id": "|", "attachments": "\n"}
 _OPTIONS = {
-    "inbox", "pattern", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
+    "inbox", "pattern", "stale_hours", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
     "sheets", "records", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
     "time_zone", "decimal", "private_values", "empty_values", "unescape_html", "literal_newlines",
 }  # fmt: skip

@@ -23,11 +23,16 @@ from tests.defs.conftest import MAILS
 PATIENCE = 150.0  # seconds; it takes 45 to 75, most of it waiting for a minute to begin
 
 
+def instance_of(home: Path) -> dg.DagsterInstance:
+    """An instance with the project's dagster.yaml and its databases in a folder."""
+    home.mkdir()
+    (home / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
+    return dg.DagsterInstance.from_config(str(home))
+
+
 @contextmanager
 def daemon(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """dagster-daemon over this project with its home in a folder; it and its children end with the block."""
-    home.mkdir()
-    (home / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
     command = [sys.executable, "-m", "dagster._daemon", "run"]
     with (home / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
@@ -59,7 +64,8 @@ def test_the_daemon_lands_by_schedule_and_by_inbox_and_loads_both(
     jaki = stream_toml("jaki", "utama", "export", inbox="inbox", settle_seconds=0, columns={"id": "no", "text": "isi"})
     settings = project("[schedule]\nevery_minutes = 1\n" + jaki)
     home, stop, begin = tmp_path / "dagster", threading.Event(), time.monotonic()
-    with daemon(home) as process, dg.DagsterInstance.from_config(str(home)) as instance:
+    # The instance comes first: two processes that both make its databases get in each other's way.
+    with instance_of(home) as instance, daemon(home) as process:
         while True:
             runs = instance.get_runs()
             loaded = instance.get_latest_materialization_event(dg.AssetKey("reports"))

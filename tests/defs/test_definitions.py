@@ -46,6 +46,7 @@ def test_the_graph_is_one_landing_asset_a_channel_and_the_load_behind_them(proje
         "landing/sms:spoke_lately",
         "reports:confidence_in_range",
         "reports:keys_unique",
+        "reports:landing_readable",
         "reports:reconciled",
         "tickets:keys_unique",
         "tickets:reconciled",

@@ -123,6 +123,19 @@ def test_another_warehouse_or_another_landing_is_loaded_anew(project: Project, i
     assert tick(LOAD, instance, cursor).run_requests
 
 
+def test_a_stream_that_cannot_be_read_keeps_no_other_from_being_loaded(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    settings = project()
+    torn = Landing(settings.landing_dir).path(BatchRef("jaki", "utama", 0))
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"PAR1")
+    ticked = tick(LOAD, instance)
+    assert not ticked.run_requests
+    land(settings)
+    assert tick(LOAD, instance, ticked.cursor).run_requests
+
+
 def test_loads_do_not_pile_up(project: Project, instance: dg.DagsterInstance) -> None:
     land(project())
     unfinished(instance, "load")

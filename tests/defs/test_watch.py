@@ -17,6 +17,7 @@ from pipelines.contracts import WIB
 from pipelines.defs import watch
 from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
+from pipelines.sinks.landing import BatchRef, Landing
 from tests.conftest import stream_toml
 from tests.defs.conftest import Letters, alerts_toml, run, tick
 
@@ -175,6 +176,15 @@ def test_a_stream_that_fell_silent_is_told_once_a_day_until_it_speaks(
     said = now.astimezone(WIB)
     assert f"- email/dki: nothing said since {said:%Y-%m-%d %H:%M} WIB (stale_hours = 24)" in letters.texts[0]
     assert "sms/gateway" not in "".join(letters.texts), "it never spoke: it may just have been set up"
+
+
+def test_landing_that_cannot_be_read_is_told(project: Project, instance: dg.DagsterInstance, letters: Letters) -> None:
+    settings = project(alerts_toml(letters))
+    torn = Landing(settings.landing_dir).path(BatchRef("email", "dki", 0))
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"PAR1")
+    tick("tell_silence", instance)
+    assert "restore it from a backup" in letters.texts[0]
 
 
 def test_a_channel_that_dagster_does_not_ask_is_told(

@@ -26,9 +26,9 @@ from shapely.geometry import shape
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
+from pipelines.transforms.blocks import Level, Matching
 from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
 from pipelines.transforms.gazetteer import Gazetteer
-from pipelines.transforms.link import Level, Matching
 from pipelines.transforms.route import Agency, Alarm, Routing, Rule, phrases
 from pipelines.transforms.ticket import Clock
 

@@ -41,6 +41,7 @@ from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Warehouse
 from pipelines.transforms import link, ticket
+from pipelines.transforms.blocks import Leader, blocks_of, candidates
 
 Refine = Callable[[pa.Table, Mapping[tuple[str, str], Stream]], Iterable[Refined]]
 _ORDER = [
@@ -188,14 +189,10 @@ def _link(
     # A later version that is the first to need a ticket is linked where it stands in the order.
     places = column(reports, "place")
     new = reports.iloc[first].assign(arrival=[state.base + places[i] for i in first])
-    items = link.candidates(new, groups=knowledge.taxonomy.groups)
-    refs = column(new, "external_ref")
-    cites = [
-        link.cited(f"{t or ''} {x}", r) for t, x, r in zip(column(new, "title"), column(new, "text"), refs, strict=True)
-    ]
-    blocks = link.block(items, knowledge.matching)
+    items, blocks = candidates(new), blocks_of(new)
+    refs, cites = column(new, "external_ref"), column(new, "cites")
     older_table, older_keys = warehouse.leaders_by_keys(pa.array(blocks.probes))
-    older = [link.Leader(**row) for row in older_table.to_pylist()]
+    older = [Leader(**row) for row in older_table.to_pylist()]
     numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
     of_ref = warehouse.tickets_of_refs(numbers)
     asked_for = sorted({*touched, *of_ref.values(), *(o.ticket_id for o in older)})

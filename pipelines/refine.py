@@ -36,7 +36,7 @@ from pipelines.contracts import (
 )
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
-from pipelines.transforms import link
+from pipelines.transforms import blocks
 from pipelines.transforms.classify import Classifier, classify
 from pipelines.transforms.locate import locate
 from pipelines.transforms.normalise import normalise
@@ -47,13 +47,14 @@ _CHUNK = 2_000  # messages a task: enough for the vectorised steps, small enough
 _FEEDBACK = "feedback"
 
 
-_PLACED = REPORTS.append(pa.field("place", pa.int64()))
+_PLACED = pa.schema([*REPORTS, pa.field("place", pa.int64()), *blocks.PREPARED])
 VAULT_PLACED = VAULT.append(pa.field("place", pa.int64()))
 
 
 class Refined(NamedTuple):
     """reports: contracts.REPORTS rows (arrival and version_no still 0) with `place` (row of the
-    input); vault: contracts.VAULT with `place`; aside: (place, outcome, stage, reason); events: (place, event)."""
+    input) and the columns blocks.PREPARED; vault: contracts.VAULT with `place`; aside: (place, outcome, stage,
+    reason); events: (place, event)."""
 
     reports: pa.Table
     vault: pa.Table
@@ -166,7 +167,9 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
         return Refined(_PLACED.empty_table(), VAULT_PLACED.empty_table(), aside, events)
     frame, vault = _judge(_draft_frame(drafts, kept), judge)
     places = pa.array([row["place"] for row in kept], type=pa.int64())
-    reports = pa.table([*to_table(frame, REPORTS).columns, places], schema=_PLACED)
+    knowledge = judge.knowledge
+    linking = blocks.prepare(frame, groups=knowledge.taxonomy.groups, matching=knowledge.matching)
+    reports = pa.table([*to_table(frame, REPORTS).columns, places, *linking], schema=_PLACED)
     contacts = pa.table([*to_table(vault, VAULT).columns, places.take(pa.array(vault.index))], schema=VAULT_PLACED)
     return Refined(reports, contacts, aside, events)
 
@@ -238,7 +241,7 @@ def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFra
         version_no=0,
         arrival=0,
         received_at=routed["fetched_at"],
-        text_key=[link.text_key(t) for t in column(routed, "text")],
+        text_key=[blocks.text_key(t) for t in column(routed, "text")],
         code_version=judge.versions["code"],
         model_version=judge.versions["model"],
         data_version=judge.versions["data"],

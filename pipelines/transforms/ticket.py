@@ -116,8 +116,8 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
         report_count=1,
         opened_at=reports["occurred_at"],
         last_report_at=reports["occurred_at"],
-        coordination_due_at=[_due("coordination", c, o, clocks) for c, o in zip(channel, opened, strict=True)],
-        completion_due_at=[_due("completion", c, o, clocks) for c, o in zip(channel, opened, strict=True)],
+        coordination_due_at=_due("coordination", channel, opened, clocks),
+        completion_due_at=_due("completion", channel, opened, clocks),
         status=status,
         status_at=reports["occurred_at"],
         frozen=[s != "menunggu" for s in status],
@@ -140,11 +140,17 @@ def status_of(label: Any) -> str | None:
     return folded if folded in STATUSES else None
 
 
-def _due(clock: str, channel: str, opened: datetime, clocks: Sequence[Clock]) -> datetime | None:
-    limits = [c for c in clocks if c.clock == clock and c.channel in (None, channel)]
-    if not limits:
-        return None
-    return opened + max(limits, key=lambda c: c.channel is not None).limit
+def _due(
+    clock: str, channels: Sequence[str], opened: Sequence[datetime], clocks: Sequence[Clock]
+) -> list[datetime | None]:
+    """When each is due; a channel's own clock goes before the common one."""
+    limits = {channel: _limit(clock, channel, clocks) for channel in set(channels)}
+    return [o + limit if (limit := limits[c]) else None for c, o in zip(channels, opened, strict=True)]
+
+
+def _limit(clock: str, channel: str, clocks: Sequence[Clock]) -> timedelta | None:
+    mine = [c for c in clocks if c.clock == clock and c.channel in (None, channel)]
+    return max(mine, key=lambda c: c.channel is not None).limit if mine else None
 
 
 def _apply(row: dict[str, Any], change: Change) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,8 +13,10 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
+from dagster._utils.schedules import is_valid_cron_schedule
 
 from pipelines.contracts import REPORTS, TICKETS
+from pipelines.defs.landing import minutes
 from pipelines.defs.resources import config_path
 from pipelines.settings import Settings
 from tests.conftest import ROOT, stream_toml
@@ -177,3 +180,19 @@ def test_the_command_line_does_not_import_dagster() -> None:
     code = "import sys, pipelines.cli, pipelines.flow, pipelines.alerts; print('dagster' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout.strip() == "False"
+
+
+def test_the_page_for_engineers_names_every_job_sensor_schedule_and_check(project: Callable[..., Settings]) -> None:
+    project()
+    found, page = defs().get_repository_def(), (ROOT / "docs" / "orchestration.md").read_text("utf-8")
+    names = {s.name for s in found.sensor_defs} | {c.name for c in found.asset_graph.asset_check_keys}
+    names |= {j.name for j in found.get_all_jobs()} | {s.name for s in found.schedule_defs} | {"inbox_files"}
+    general = {re.sub("^land_(email|_crm)", "land_<channel>", n) for n in names if not n.startswith("__")}
+    assert {n for n in general if f"`{n}`" not in page} == set()
+
+
+@pytest.mark.parametrize("every", [1, 7, 60])
+def test_neighbouring_channels_start_at_different_minutes_of_a_valid_schedule(every: int) -> None:
+    crons = [minutes(number, every) for number in range(61)]
+    assert all(is_valid_cron_schedule(cron) for cron in crons)
+    assert len(set(crons)) == every

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pipelines import knowledge as known
 from pipelines.settings import default_models_dir
-from pipelines.transforms import link
-from pipelines.transforms.link import Closing, Leader, Matching
+from pipelines.transforms import blocks, link
+from pipelines.transforms.blocks import Leader, Matching, block
+from pipelines.transforms.link import Closing
 
 MATCHING: Matching = known._matching(default_models_dir() / "matching.toml")
 GROUPS = ("jalan", "banjir", "parkir", "layanan", "?")
@@ -28,7 +29,7 @@ def leader(arrival: int, **values: object) -> Leader:
     words = str(values.pop("words", f"laporan nomor {arrival} tentang hal lain sama sekali"))
     base = Leader(
         ticket_id=f"t{arrival:016d}", arrival=arrival, said_at=arrival * 60, group="jalan", author_key=None,
-        text_key=link.text_key(words), words=words, lat=float("nan"), lon=float("nan"), kelurahan_code=None, street=None,
+        text_key=blocks.text_key(words), words=words, lat=float("nan"), lon=float("nan"), kelurahan_code=None, street=None,
         rt=None, rw=None,
     )  # fmt: skip
     return base._replace(**values)  # type: ignore[arg-type]
@@ -38,7 +39,7 @@ def run(items: Sequence[Leader], refs: Sequence[str | None] | None = None, cites
         closings: Sequence[Closing] = (), closed: frozenset[str] = frozenset()) -> pd.DataFrame:  # fmt: skip
     return link.link(
         items, [i.ticket_id[1:] for i in items], refs or [None] * len(items), cites or [()] * len(items),
-        blocks=link.block(items, MATCHING), older=[], older_keys=[], tickets_of_ref={}, closed=closed, closings=closings,
+        blocks=block(items, MATCHING), older=[], older_keys=[], tickets_of_ref={}, closed=closed, closings=closings,
         matching=MATCHING,
     ).links  # fmt: skip
 
@@ -120,8 +121,8 @@ def test_of_two_that_match_the_better_level_wins_then_the_score_then_the_older()
 
 def test_citations_are_read_in_any_case_and_a_reports_own_number_is_none() -> None:
     text = "Melanjutkan laporan jk2305290094 dan KN-7W2K-0Q9Z-A1B2, bukan JK23052900945"
-    assert link.cited(text, None) == ("JK2305290094", "KN-7W2K-0Q9Z-A1B2")
-    assert link.cited(text, "JK2305290094") == ("KN-7W2K-0Q9Z-A1B2",)
+    assert blocks.cited(text, None) == ("JK2305290094", "KN-7W2K-0Q9Z-A1B2")
+    assert blocks.cited(text, "JK2305290094") == ("KN-7W2K-0Q9Z-A1B2",)
 
 
 # --- against a plain loop ---
@@ -152,9 +153,9 @@ def _crowd(seed: int, count: int) -> tuple[list[Leader], list[Closing]]:
 
 def plain(items: Sequence[Leader], closings: Sequence[Closing]) -> list[tuple[str, str]]:
     """What linking means, told without keys: the best of all open tickets that share a block."""
-    blocks = link.block(items, MATCHING)
-    own = [set(blocks.own[a:b].tolist()) for a, b in zip(blocks.own_start, blocks.own_start[1:], strict=False)]
-    asked = [set(blocks.probes[a:b].tolist()) for a, b in zip(blocks.probe_start, blocks.probe_start[1:], strict=False)]
+    keys = block(items, MATCHING)
+    own = [set(keys.own[a:b].tolist()) for a, b in zip(keys.own_start, keys.own_start[1:], strict=False)]
+    asked = [set(keys.probes[a:b].tolist()) for a, b in zip(keys.probe_start, keys.probe_start[1:], strict=False)]
     leaders: list[int] = []
     found = []
     for n, item in enumerate(items):
@@ -197,7 +198,7 @@ def test_loads_of_any_size_link_as_one_load_does(seed: int, size: int) -> None:
         for closing in sorted(c for c in closings if c.arrival < part[0].arrival):
             (shut.discard if closing.open else shut.add)(closing.ticket_id)
         linked = link.link(
-            part, [i.ticket_id[1:] for i in part], [None] * len(part), [()] * len(part), blocks=link.block(part, MATCHING),
+            part, [i.ticket_id[1:] for i in part], [None] * len(part), [()] * len(part), blocks=block(part, MATCHING),
             older=older, older_keys=keys, tickets_of_ref={}, closed=frozenset(shut),
             closings=[c for c in closings if part[0].arrival <= c.arrival], matching=MATCHING,
         )  # fmt: skip
@@ -225,9 +226,9 @@ def test_no_pair_within_reach_of_place_and_time_is_missed_by_the_keys(
         arrival=2, ticket_id="t2", lat=first.lat + north, lon=first.lon + east, said_at=first.said_at + later
     )
     judged = link.compare(second, first, MATCHING)
-    blocks = link.block([first, second], MATCHING)
-    own = set(blocks.own[: blocks.own_start[1]].tolist())
-    asked = set(blocks.probes[blocks.probe_start[1] :].tolist())
+    keys = block([first, second], MATCHING)
+    own = set(keys.own[: keys.own_start[1]].tolist())
+    asked = set(keys.probes[keys.probe_start[1] :].tolist())
     if judged and judged[0] == "place_time":
         assert own & asked
 
@@ -239,19 +240,19 @@ def test_near_copies_share_a_band_nearly_always() -> None:
     for _ in range(400):
         words = rng.choices(vocabulary, k=30)
         copy = [w for w in words if rng.random() > 0.03] + rng.choices(vocabulary, k=1)
-        one, two = link._bands([" ".join(words), " ".join(copy)])
+        one, two = blocks._bands([" ".join(words), " ".join(copy)])
         shared += bool(set(one.tolist()) & set(two.tolist()))
     assert shared >= 0.97 * 400, "seed 20260101"
 
 
 def test_keys_are_the_same_in_every_process_and_order() -> None:
     items, _ = _crowd(1, 50)
-    one, two = link.block(items, MATCHING), link.block(items[::-1], MATCHING)
+    one, two = block(items, MATCHING), block(items[::-1], MATCHING)
     first = [sorted(one.own[a:b].tolist()) for a, b in zip(one.own_start, one.own_start[1:], strict=False)]
     second = [sorted(two.own[a:b].tolist()) for a, b in zip(two.own_start, two.own_start[1:], strict=False)]
     assert first == second[::-1]
     # A stored key must mean the same tomorrow: this one was written down when keys were first stored.
-    assert link.block([leader(1, **PLACE)], MATCHING).own[0] == -385197233287719286
+    assert block([leader(1, **PLACE)], MATCHING).own[0] == -385197233287719286
 
 
 def test_nothing_links_to_nothing() -> None:

@@ -27,7 +27,7 @@ bench: .venv/.done ## how fast and how large: 100,000 and 1,000,000 made-up mess
 
 dev: .venv/.done ## Dagster's UI on http://127.0.0.1:3000
 	@mkdir -p $(DAGSTER_HOME) && ln -sfn ../../dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	$(BIN)/dagster dev -h 127.0.0.1 -p 3000 -m pipelines.definitions
+	$(BIN)/python -W ignore::FutureWarning -m dagster dev -h 127.0.0.1 -p 3000
 
 docs: .venv/.done ## write docs/data-dictionary.md anew from the contracts
 	$(BIN)/python -m pipelines.dictionary > docs/data-dictionary.md

@@ -7,13 +7,16 @@ Not here: judging (transforms), storing (sinks), linking (load), which need the 
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
 import orjson
@@ -110,7 +113,15 @@ _worker: dict[str, Judge] = {}
 
 
 def _start_worker(settings: Settings, key: bytes) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker["judge"] = make_judge(settings, key)
+
+
+def _end_with_parent() -> None:
+    """Workers of a process that was killed would wait for work for ever."""
+    if parent := parent_process():
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _refine_in_worker(landed: pa.Table, streams: Mapping[tuple[str, str], Stream]) -> Refined:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
 import pytest
 
 from pipelines import flow
@@ -351,3 +352,24 @@ def test_two_processes_pulling_one_stream_over_midnight_land_every_row_once(
     assert sum(brought) == len(landed) == len(set(landed)) == 1_800
     assert run(settings).loaded.reports == 1_800
     assert audit(settings).exact
+
+
+def _run_with_workers(config: Path) -> None:
+    flow.run(replace(load_settings(config), workers=2), now=NOW)
+
+
+def test_workers_of_a_killed_run_do_not_outlive_it(tmp_path: Path, make_settings: Make) -> None:
+    """They once stayed for ever, 200 MB each."""
+    write(tmp_path / "jaki" / "a.csv", [ROWS[0] | {"nomor": f"JK26{n:08d}"} for n in range(12_000)])
+    settings = make_settings(JAKI)
+    parent = multiprocessing.get_context("spawn").Process(target=_run_with_workers, args=(settings.path,))
+    parent.start()
+    process = psutil.Process(parent.pid)
+    workers: list[psutil.Process] = []
+    while len(workers) < 3:  # a fork server and two workers
+        assert parent.is_alive()
+        workers = [p for p in process.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
+    parent.kill()
+    parent.join(30)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []

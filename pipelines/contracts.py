@@ -216,7 +216,7 @@ REPORTS = _schema(
     _field("language", TEXT, "id, jv, su, en or other"),
     _field("author_key", TEXT, "Keyed hash of the author; equal for the same author of a channel kind"),
     _field("sender_level", TEXT, "verified | claimed | anonymous"),
-    _field("conversation_key", TEXT, "Hash of the thread"),
+    _field("conversation_key", TEXT, "Keyed hash of the thread"),
     _field("source_url", TEXT, "Public address of the item"),
     _field("external_ref", TEXT, "The CRM's own number, e.g. JK2306180342"),
     _field("kind", TEXT, "complaint | suggestion | question | opinion | appreciation", null=False),

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from pipelines import audit
@@ -62,12 +63,15 @@ def test_the_daemon_lands_by_schedule_and_by_inbox_and_loads_both(
     inbox.mkdir()
     (inbox / "rekap.csv").write_text("no,isi\n1,Lampu jalan mati di Jalan Melati\n2,Saluran mampet\n", "utf-8")
     jaki = stream_toml("jaki", "utama", "export", inbox="inbox", settle_seconds=0, columns={"id": "no", "text": "isi"})
-    settings = project("[schedule]\nevery_minutes = 1\n" + jaki)
+    settings = project("[schedule]\nevery_minutes = 1\n[snapshot]\nmin_interval_minutes = 0\n" + jaki)
+    reader: duckdb.DuckDBPyConnection | None = None
     home, stop, begin = tmp_path / "dagster", threading.Event(), time.monotonic()
     # The instance comes first: two processes that both make its databases get in each other's way.
     with instance_of(home) as instance, daemon(home) as process:
         while True:
             runs = instance.get_runs()
+            if reader is None and settings.analytics.exists():
+                reader = duckdb.connect(str(settings.analytics.resolve()), read_only=True)  # and never lets go
             loaded = instance.get_latest_materialization_event(dg.AssetKey("reports"))
             done = loaded is not None and loaded.asset_materialization.metadata["dagster/row_count"].value == 5
             if done and not [r for r in runs if r.job_name == "load" and not r.is_finished]:
@@ -88,4 +92,7 @@ def test_the_daemon_lands_by_schedule_and_by_inbox_and_loads_both(
     assert found.exact
     assert {r["stream"]: r["landed"] for r in found.streams} == {"email/dki": len(MAILS), "jaki/utama": 2}
     assert settings.analytics.exists()
+    assert reader is not None
+    assert reader.execute("SELECT count(*) > 0 FROM reports").fetchall() == [(True,)]
+    reader.close()
     assert not {"history", "storage", "schedules", ".logs_queue"} & {p.name for p in ROOT.iterdir()}

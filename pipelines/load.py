@@ -146,7 +146,8 @@ def apply_entry(
         "leaders": pa.Table.from_pylist([x._asdict() for x in linked.leaders], schema=LEADERS),
         "leader_keys": pa.table({"key": linked.keys, "arrival": linked.arrivals}, schema=LEADER_KEYS),
     }
-    warehouse.write(rows)
+    known = list(state.before)
+    warehouse.write(rows, there={"reports": known, "vault": known, "tickets": [c.ticket_id for c in changes]})
     clock.lap("write")
     loaded = loaded_of(counts)
     loaded.seconds = clock.laps

@@ -67,6 +67,9 @@ def connect(
         raise PermanentError(f"{path} cannot be opened: {error}. If it is damaged, run: kanal rebuild") from error
     path.chmod(0o600)
     con.execute("SET TimeZone = 'UTC'")
+    con.execute(
+        "SET checkpoint_threshold = '256MB'"
+    )  # at the default of 16 MB every load would rewrite parts of the file
     migrate(con, migrations)
     return con
 
@@ -123,13 +126,25 @@ def insert(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
         con.unregister("_rows")
 
 
-def replace(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, key: str) -> None:
-    """Delete the rows with these keys and insert the new ones: an upsert without an index."""
-    if rows.num_rows:
-        con.register("_rows", rows)
-        con.execute(f'DELETE FROM "{name}" WHERE "{key}" IN (SELECT "{key}" FROM _rows)')
-        con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
-        con.unregister("_rows")
+def replace(
+    con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, key: str, *, there: Sequence[str] | None = None
+) -> None:
+    """Delete the rows with these keys and insert the new ones: an upsert without an index.
+
+    there: the keys that may be in the table already (None: any may); without an index a delete
+    reads the whole table, so it is done only where there is something to delete.
+    """
+    if not rows.num_rows:
+        return
+    con.register("_rows", rows)
+    if there is None or there:
+        con.register("_there", rows.select([key]) if there is None else pa.table({key: pa.array(there, pa.string())}))
+        con.execute(
+            f'DELETE FROM "{name}" WHERE "{key}" IN (SELECT "{key}" FROM _there SEMI JOIN _rows USING ("{key}"))'
+        )
+        con.unregister("_there")
+    con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
+    con.unregister("_rows")
 
 
 @contextmanager

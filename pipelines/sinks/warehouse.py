@@ -83,13 +83,16 @@ class Warehouse:
 
     # --- writing ---
 
-    def write(self, rows: Mapping[str, pa.Table]) -> None:
-        """Everything one entry brings, in one transaction; the ledger's key refuses a second time."""
+    def write(self, rows: Mapping[str, pa.Table], *, there: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Everything one entry brings, in one transaction; the ledger's key refuses a second time.
+
+        there: keys of reports, tickets and vault that may be stored already; None: any.
+        """
         with duck.transaction(self.con):
             duck.insert(self.con, "ledger", rows["ledger"])
             for name, table in rows.items():
                 if name in _REPLACED:
-                    duck.replace(self.con, name, table, _REPLACED[name])
+                    duck.replace(self.con, name, table, _REPLACED[name], there=there[name] if there else None)
                 elif name != "ledger":
                     duck.insert(self.con, name, table)
 

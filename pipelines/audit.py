@@ -97,6 +97,8 @@ def _stream(landing: Landing, warehouse: Warehouse, channel: str, stream: str, r
         row["landed"] += batch.num_rows
         if sequence not in loaded:
             row["pending"] += batch.num_rows
+            if sequence < max(loaded, default=-1):
+                result.faults.append(f"{_name(ref)} is not loaded, but later ones are; run: kanal run")
             continue
         parts.append(
             batch.append_column("sequence", pa.array([sequence] * batch.num_rows, pa.int64())).append_column(

@@ -16,6 +16,7 @@ from pathlib import Path
 from pipelines import knowledge as known
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, SettingsError
+from pipelines.refine import source_of
 from pipelines.settings import Settings, secret
 from pipelines.sinks import crm
 from pipelines.sinks.landing import Landing
@@ -70,6 +71,12 @@ def _stream(settings: Settings, stream: Stream) -> Iterator[Check]:
         known.channel_of(known.channels(settings), stream)
     except SettingsError as error:
         problems.append(str(error))
+    source = source_of(stream.source)
+    if hasattr(source, "check"):
+        try:
+            source.check(stream)
+        except SettingsError as error:
+            problems.append(str(error))
     for option in _PATHS:
         value = stream.options.get(option)
         if isinstance(value, str) and not Path(stream.root, value).exists():

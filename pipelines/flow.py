@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,8 +22,8 @@ from pipelines.load import Prepared, apply_entry, prepare
 from pipelines.outcomes import Loaded
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
-from pipelines.sinks.landing import BatchRef, Entry, Landing, put_if_absent
-from pipelines.sinks.warehouse import Warehouse, open_warehouse
+from pipelines.sinks.landing import ORDER, BatchRef, Entry, Landing, put_if_absent
+from pipelines.sinks.warehouse import Loads, Warehouse, open_warehouse
 
 FEEDBACK = Stream("_crm", "status", "feedback", {})
 Progress = Callable[[str, int, int | None], None]  # (what, steps made since the last call, steps in all)
@@ -201,7 +201,10 @@ def load(
     landing = Landing(settings.landing_dir)
     with open_warehouse(settings.warehouse) as warehouse:
         recorded = list(landing.order(above=warehouse.last_entry()))
-        groups, rows = pending(landing, warehouse.loaded(), recorded, settings.group_rows, failures)
+        check_order(landing)
+        groups, rows = pending(
+            landing, warehouse.loaded(), recorded, settings.group_rows, failures, decodable(settings)
+        )
         rows += sum(landing.footer(ref).rows for entry in recorded for ref in entry.batches)
         if not recorded and not groups:
             return Loaded()
@@ -210,6 +213,15 @@ def load(
         number = recorded[-1].number if recorded else warehouse.last_entry()
         entries = _record(landing, recorded, groups, number, versions)
         return apply_entries(settings, warehouse, entries, messages=rows, run_id=run_id, now=now, progress=progress)
+
+
+def check_order(landing: Landing) -> None:
+    """PermanentError where the order log lacks an entry: what follows could not be replayed."""
+    folder = landing.root / ORDER
+    numbers = sorted(int(p.stem) for p in folder.rglob("*.json")) if folder.exists() else []
+    if numbers != list(range(len(numbers))):
+        gap = next(n for n, number in enumerate(numbers) if n != number)
+        raise PermanentError(f"entry {gap} of the order log in {folder} is missing; restore it from a backup")
 
 
 def _record(
@@ -265,24 +277,24 @@ def apply_entries(
 
 def pending(
     landing: Landing,
-    loaded: dict[tuple[str, str], int],
+    loaded: Mapping[tuple[str, str], Loads],
     recorded: Sequence[Entry],
     group_rows: int,
     failures: dict[str, str] | None = None,
+    check: Callable[[str, str], None] = lambda *_: None,
 ) -> tuple[list[list[BatchRef]], int]:
-    """(groups of landed batches that no entry names yet, their messages), in order of landing."""
-    newest = dict(loaded)
-    for entry in recorded:
-        for ref in entry.batches:
-            key = (ref.channel, ref.stream)
-            newest[key] = max(newest.get(key, -1), ref.sequence)
-    waiting = []
+    """(groups of landed batches that no entry names yet, their messages), in order of landing.
+
+    A stream of which a batch is missing, or that `check` refuses, waits until that is mended.
+    """
+    named = {ref for entry in recorded for ref in entry.batches}
+    waiting: list[tuple[datetime, BatchRef, int]] = []
     for channel, stream in landing.streams():
         try:
-            for sequence in landing.sequences(channel, stream, above=newest.get((channel, stream), -1)):
-                ref = BatchRef(channel, stream, sequence)
-                footer = landing.footer(ref)
-                waiting.append((footer.landed_at, ref, footer.rows))
+            found = _waiting(landing, channel, stream, loaded.get((channel, stream)), named)
+            if found:
+                check(channel, stream)
+            waiting += found
         except PermanentError as error:
             if failures is None:
                 raise
@@ -296,6 +308,46 @@ def pending(
         groups[-1].append(ref)
         room -= rows
     return groups, sum(rows for _, _, rows in waiting)
+
+
+def _waiting(
+    landing: Landing, channel: str, stream: str, loads: Loads | None, named: set[BatchRef]
+) -> list[tuple[datetime, BatchRef, int]]:
+    """Batches of a stream that are neither loaded nor recorded, with a landing time that never falls."""
+    sequences = landing.sequences(channel, stream)
+    newest = loads.newest if loads else -1
+    if sequences != list(range(len(sequences))) or newest >= len(sequences):
+        missing = min(set(range(max([newest, *sequences[-1:]]) + 1)) - set(sequences))
+        raise PermanentError(
+            f"{channel}/{stream}: landing file number {missing} is missing; restore it from a backup. If landing as a"
+            " whole was restored from an older one, run: kanal rebuild"
+        )
+    if loads and landing.footer(BatchRef(channel, stream, newest)).batch_id != loads.batch_id:
+        raise PermanentError(
+            f"{channel}/{stream}: landing file number {newest} is not the one that was loaded; landing was restored from"
+            " another backup than the warehouse. Run: kanal rebuild"
+        )
+    done = loads.sequences if loads else frozenset()
+    found, last = [], datetime.min.replace(tzinfo=UTC)
+    for sequence in sequences:
+        ref = BatchRef(channel, stream, sequence)
+        if sequence not in done and ref not in named:
+            footer = landing.footer(ref)
+            last = max(last, footer.landed_at)  # a clock set back must not put a batch before the one it follows
+            found.append((last, ref, footer.rows))
+    return found
+
+
+def decodable(settings: Settings) -> Callable[[str, str], None]:
+    """Raises SettingsError where a stream's options will not do to decode its messages."""
+    streams = {(s.channel, s.name): s for s in settings.streams}
+
+    def check(channel: str, name: str) -> None:
+        stream = streams.get((channel, name))
+        if stream and hasattr(source := source_of(stream.source), "check"):
+            source.check(stream)
+
+    return check
 
 
 def author_secret(settings: Settings) -> bytes:

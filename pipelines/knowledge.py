@@ -7,13 +7,12 @@ corpus and config. Not here: what the pipeline does with them (transforms).
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -23,13 +22,15 @@ import pandas as pd
 import shapely
 from shapely.geometry import shape
 
-from pipelines.contracts import Stream
+from pipelines import entries, rules
+from pipelines.contracts import KINDS, Stream
+from pipelines.entries import flag, number, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 from pipelines.transforms.blocks import Level, Matching
 from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
 from pipelines.transforms.gazetteer import Gazetteer
-from pipelines.transforms.route import Agency, Alarm, Routing, Rule, phrases
+from pipelines.transforms.route import Routing
 from pipelines.transforms.ticket import Clock
 
 if TYPE_CHECKING:
@@ -73,18 +74,20 @@ def load(settings: Settings) -> Knowledge:
     boundaries = boundaries_file(settings)
     hashed = blake2b(digest_size=8)
     for path in [*files, *([boundaries] if boundaries.exists() else [])]:
-        hashed.update(_bytes(path))
+        hashed.update(entries.read(path))
     registry = channels(settings)
+    looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
     gazetteer = _gazetteer(models / "gazetteer", boundaries)
-    classifier = _toml(models / "classifier.toml")
+    taxonomy = _taxonomy(models / "taxonomy.toml")
+    thresholds, accept_place = _thresholds(models / "classifier.toml")
     return Knowledge(
         channels=registry,
-        languages={tag: frozenset(words) for tag, words in _toml(models / "language.toml").items()},
-        taxonomy=_taxonomy(models / "taxonomy.toml"),
-        thresholds=Thresholds(**classifier["thresholds"], asks=words_pattern(classifier["thanks"]["asks"])),
-        accept_place=float(classifier["place"]["accept"]),
-        routing=_routing(models, gazetteer, registry),
-        clocks=_clocks(models / "sla.toml"),
+        languages=_languages(models / "language.toml"),
+        taxonomy=taxonomy,
+        thresholds=thresholds,
+        accept_place=accept_place,
+        routing=rules.routing(models, gazetteer, looks, taxonomy.names),
+        clocks=rules.clocks(models / "sla.toml", registry),
         gazetteer=gazetteer,
         matching=_matching(models / "matching.toml"),
         data_version=hashed.hexdigest(),
@@ -137,7 +140,7 @@ def names(settings: Settings) -> Names:
     models = settings.models_dir
     return Names(
         _taxonomy(models / "taxonomy.toml").names,
-        {e["id"]: e["name"] for e in _toml(models / "agencies.toml")["agency"]},
+        {a.id: a.name for a in rules.agencies(models / "agencies.toml").values()},
         {c.id: c.name for c in channels(settings).values()},
         _csv(models / "gazetteer" / "kelurahan.csv"),
     )
@@ -146,127 +149,88 @@ def names(settings: Settings) -> Names:
 # --- the files ------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_bytes(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
-
-
 def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
+    try:
+        return pd.read_csv(io.BytesIO(entries.read(path)), dtype=str, keep_default_na=False, comment="#")
+    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no header, not UTF-8
+        raise SettingsError(f"{path} is no CSV with a header: {error}") from error
 
 
 def channels(settings: Settings) -> dict[str, Channel]:
     """The registry with its overlays, by id."""
     found = {}
     for path in (settings.models_dir / "channels.toml", *settings.registry_overlays):
-        for entry in _toml(path).get("channel", []):
-            try:
+        for entry in entries.entries(path, "channel"):
+            with slips(path, f"channel {entry['id']!r}"):
                 found[entry["id"]] = Channel(
                     entry["id"],
-                    entry["name"],
-                    entry["kind"],
-                    bool(entry["geo_tagged"]),
-                    entry["responsible"],
+                    text(entry, "name"),
+                    text(entry, "kind"),
+                    flag(entry, "geo_tagged"),
+                    text(entry, "responsible"),
                     entry.get("description", ""),
                 )
-            except KeyError as error:
-                raise SettingsError(f"{path}: channel {entry.get('id', '?')!r} lacks {error}") from error
     return found
 
 
 def _taxonomy(path: Path) -> Taxonomy:
-    entries = _toml(path)["category"]
+    found = entries.entries(path, "category")
     aliases: dict[str, str] = {}
-    for entry in entries:
-        for label in (entry["id"], entry["name"], *entry.get("aliases", ())):
-            if aliases.setdefault(fold_label(label), entry["id"]) != entry["id"]:
-                raise SettingsError(f"{path}: {label!r} names both {aliases[fold_label(label)]} and {entry['id']}")
+    for entry in found:
+        with slips(path, f"category {entry['id']!r}"):
+            text(entry, "group")
+            flag(entry, "catch_all", default=False)
+            for label in (entry["id"], text(entry, "name"), *texts(entry, "aliases")):
+                if aliases.setdefault(fold_label(label), entry["id"]) != entry["id"]:
+                    raise SettingsError(f"{path}: {label!r} names both {aliases[fold_label(label)]} and {entry['id']}")
     return Taxonomy(
-        names={e["id"]: e["name"] for e in entries},
+        names={e["id"]: e["name"] for e in found},
         aliases=aliases,
-        catch_all=frozenset(e["id"] for e in entries if e.get("catch_all")),
-        groups={e["id"]: e["group"] for e in entries},
+        catch_all=frozenset(e["id"] for e in found if e.get("catch_all")),
+        groups={e["id"]: e["group"] for e in found},
     )
 
 
-def _routing(models: Path, gazetteer: Gazetteer, channels: Mapping[str, Channel]) -> Routing:
-    agencies = {
-        e["id"]: Agency(e["id"], e["name"], e["kind"], e.get("suku_dinas"))
-        for e in _toml(models / "agencies.toml")["agency"]
-    }
-    path = models / "routing.toml"
-    rules = tuple(
-        Rule(
-            e["id"],
-            frozenset(e.get("category", ())),
-            phrases(e.get("any")),
-            phrases(e.get("none")),
-            frozenset(e.get("area", ())),
-            e["agency"],
-            e.get("upt"),
-        )
-        for e in _toml(path)["rule"]
-    )
-    for rule in rules:
-        if unknown := {rule.agency, rule.upt or rule.agency} - set(agencies):
-            raise SettingsError(f"{path}: rule {rule.id!r} names unknown agency {sorted(unknown)[0]!r}")
-    if rules[-1].categories or rules[-1].any or rules[-1].areas:
-        raise SettingsError(f"{path}: the last rule must hold for everything")
-    alarms = tuple(_alarm(e) for e in _toml(models / "emergency.toml")["rule"])
-    return Routing(
-        rules=rules,
-        alarms=alarms,
-        agencies=agencies,
-        kota_names=dict(zip(gazetteer.kota["kota_code"], gazetteer.kota["full_name"], strict=True)),
-        kelurahan_names=dict(zip(gazetteer.kelurahan["kelurahan_code"], gazetteer.kelurahan["kelurahan"], strict=True)),
-        channels={c.id: (c.geo_tagged, c.responsible) for c in channels.values()},
-    )
-
-
-def _alarm(entry: Mapping[str, Any]) -> Alarm:
-    every = phrases(entry.get("all")) or frozenset()
-    some = phrases(entry.get("any")) or every
-    return Alarm(entry["id"], some, every, phrases(entry.get("none")))
-
-
-def _clocks(path: Path) -> tuple[Clock, ...]:
-    clocks = []
-    for entry in _toml(path)["rule"]:
-        days = entry.get("limit_days", entry.get("limit_working_days", 0))
-        limit = timedelta(days=days, hours=entry.get("limit_hours", 0))
-        applies = entry["applies_to"]
-        channel = applies.removeprefix("channel=") if applies.startswith("channel=") else None
-        if applies == "all" or channel:
-            clocks.append(Clock(entry["clock"], channel, limit))
-    return tuple(clocks)
+_LEVELS = ("cited", "same_author_text", "near_text", "place_time")
 
 
 def _matching(path: Path) -> Matching:
-    raw = _toml(path)
-    levels = {
-        name: Level(
-            bool(e.get("enabled", True)),
-            float(e.get("horizon_days", 0)),
-            float(e.get("min_similarity", 0)),
-            float(e.get("radius_m", 0)),
-        )
-        for name, e in raw["level"].items()
-    }
-    groups = raw.get("group", {})
-    return Matching(
-        levels,
-        {g: float(e["radius_m"]) for g, e in groups.items() if "radius_m" in e},
-        {g: float(e["horizon_days"]) for g, e in groups.items() if "horizon_days" in e},
-    )
+    raw = entries.toml(path)
+    given = entries.table(path, raw, "level")
+    if odd := sorted(set(given) ^ set(_LEVELS)):
+        what = "is unknown" if odd[0] in given else "is missing"
+        raise SettingsError(f"{path}: [level.{odd[0]}] {what}; the levels are {', '.join(_LEVELS)}")
+    levels = {}
+    for name, e in given.items():
+        with slips(path, f"[level.{name}]"):
+            values = (number(e, key, 0) for key in ("horizon_days", "min_similarity", "radius_m"))
+            levels[name] = Level(flag(e, "enabled", default=True), *values)
+    radius: dict[str, float] = {}
+    horizon: dict[str, float] = {}
+    for group, e in raw.get("group", {}).items():
+        with slips(path, f"[group.{group}]"):
+            radius |= {group: number(e, "radius_m")} if "radius_m" in e else {}
+            horizon |= {group: number(e, "horizon_days")} if "horizon_days" in e else {}
+    return Matching(levels, radius, horizon)
+
+
+def _languages(path: Path) -> dict[str, frozenset[str]]:
+    raw = entries.toml(path)
+    with slips(path, "a language"):
+        return {tag: frozenset(texts(raw, tag)) for tag in raw}
+
+
+def _thresholds(path: Path) -> tuple[Thresholds, float]:
+    """When the classifier is believed, and from which confidence on a place is."""
+    raw = entries.toml(path)
+    with slips(path, "[thresholds], [thanks] or [place]"):
+        given = entries.table(path, raw, "thresholds")
+        shares = {key: number(given, key) for key in given}
+        accept = number(entries.table(path, raw, "place"), "accept")
+        asks = texts(entries.table(path, raw, "thanks"), "asks")
+        if not asks or max(*shares.values(), accept) > 1:
+            raise ValueError("thresholds are shares from 0 to 1, and asks names words")
+        return Thresholds(**shares, asks=words_pattern(asks)), accept
 
 
 def boundaries_file(settings: Settings) -> Path:
@@ -274,13 +238,27 @@ def boundaries_file(settings: Settings) -> Path:
     return settings.data_dir / "gazetteer" / "boundaries.geojson"
 
 
-_TABLES = ("kelurahan", "kecamatan", "kota", "landmarks", "outside", "everyday")
+_COLUMNS = {
+    "kelurahan": ("kelurahan_code", "kelurahan", "kecamatan_code", "kecamatan", "kota_code", "kota", "postcode", "lat", "lon", "aliases"),
+    "kecamatan": ("kecamatan_code", "kecamatan", "kota_code", "aliases", "lat", "lon"),
+    "kota": ("kota_code", "kota", "full_name", "aliases", "lat", "lon"),
+    "landmarks": ("landmark", "aliases", "lat", "lon", "kelurahan_code"),
+    "outside": ("name",),
+    "everyday": ("name",),
+}  # fmt: skip
 
 
 def _gazetteer(folder: Path, boundaries: Path) -> Gazetteer:
-    tables = {name: _csv(folder / f"{name}.csv") for name in _TABLES}
+    tables = {name: _csv(folder / f"{name}.csv") for name in _COLUMNS}
+    for name, columns in _COLUMNS.items():
+        if lacking := [c for c in columns if c not in tables[name]]:
+            raise SettingsError(f"{folder / name}.csv: the column {lacking[0]} is missing")
     for name in ("kelurahan", "kecamatan", "kota"):
-        tables[name] = tables[name].astype({"lat": float, "lon": float})
+        with slips(folder / f"{name}.csv", "lat or lon"):
+            tables[name] = tables[name].astype({"lat": float, "lon": float})
+        code = tables[name][f"{name}_code"]
+        if code.duplicated().any():
+            raise SettingsError(f"{folder / name}.csv: {code[code.duplicated()].iloc[0]} is there twice")
     polygons = None
     if boundaries.exists():
         shapes = read_boundaries(boundaries)
@@ -341,23 +319,40 @@ def install_boundaries(settings: Settings, file: Path) -> dict[str, int]:
 
 
 def corpus(models: Path) -> Iterator[tuple[str, str, str]]:
-    """(category, kind, text) of every line of models/corpus/*.tsv, in a fixed order."""
+    """(category, kind, text) of every line of models/corpus/*.tsv, in a fixed order.
+
+    SettingsError names the file and line at fault.
+    """
+    categories = _taxonomy(models / "taxonomy.toml").names
     for path in sorted((models / "corpus").glob("*.tsv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                yield path.stem, row["kind"], row["text"]
+        if path.stem not in categories:
+            raise SettingsError(f"{path}: {path.stem!r} is no category of taxonomy.toml; name the file after one")
+        with slips(path, "the file"):
+            lines = io.StringIO(entries.read(path).decode("utf-8"), newline="")
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if lacking := sorted({"kind", "text"} - set(rows.fieldnames or ())):
+            raise SettingsError(f"{path}: the first line must name the columns kind and text; {lacking[0]} is missing")
+        for row in rows:
+            if row["kind"] not in KINDS or not row["text"]:
+                raise SettingsError(f"{path}: line {rows.line_num} is not a kind, a tab and a text")
+            yield path.stem, row["kind"], row["text"]
 
 
 def training(settings: Settings) -> dict[str, Any]:
     """How the classifier is trained: the arguments of classifier.train."""
-    return _toml(settings.models_dir / "classifier.toml")["training"]
+    path = settings.models_dir / "classifier.toml"
+    given = entries.table(path, entries.toml(path), "training")
+    with slips(path, "[training]"):
+        for key in given:
+            number(given, key)
+    return given
 
 
 def classifier_version(models: Path) -> str:
     """Hash of all that decides the weights: corpus, config, and the code's format."""
     hashed = blake2b(_CLASSIFIER_FORMAT.encode(), digest_size=8)
     for path in (models / "classifier.toml", *sorted((models / "corpus").glob("*.tsv"))):
-        hashed.update(path.name.encode() + b"\0" + _bytes(path))
+        hashed.update(path.name.encode() + b"\0" + entries.read(path))
     return hashed.hexdigest()
 
 

@@ -44,29 +44,33 @@ from pipelines.transforms import link, ticket
 from pipelines.transforms.blocks import Leader, blocks_of, candidates
 
 Refine = Callable[[pa.Table, Mapping[tuple[str, str], Stream]], Iterable[Refined]]
-_ORDER = [
-    (name, "ascending") for name in ("fetched_at", "channel", "stream", "source_ref", "version", "sequence", "row")
-]
+_ORDER = [(name, "ascending") for name in ("order_at", "channel", "stream", "sequence", "row")]
 
 
 def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
     """(all messages of the entry in recorded order with lineage and `place`, footer of each batch)."""
     parts, footers = [], {}
-    for ref in entry.batches:
+    latest: dict[tuple[str, str], int] = {}
+    for ref in sorted(entry.batches):
         table = landing.read(ref)
         n = table.num_rows
+        # A clock that was set back must not put a stream's newer version before its older one.
+        since = latest.get(ref[:2], np.iinfo(np.int64).min)
+        order_at = np.maximum.accumulate(np.maximum(table["fetched_at"].cast(pa.int64()).to_numpy(), since))
+        latest[ref[:2]] = int(order_at[-1]) if n else since
         footers[ref] = landing.footer(ref)
         lineage = {
             "channel": pa.array([ref.channel] * n, type=pa.string()),
             "stream": pa.array([ref.stream] * n, type=pa.string()),
             "sequence": pa.array(np.full(n, ref.sequence, dtype=np.int64)),
             "row": pa.array(np.arange(n, dtype=np.int32)),
+            "order_at": pa.array(order_at, pa.int64()),
         }
         for name, values in lineage.items():
             table = table.append_column(name, values)
         parts.append(table)
     landed = pa.concat_tables(parts)
-    landed = landed.take(pc.sort_indices(landed, sort_keys=_ORDER)).combine_chunks()
+    landed = landed.take(pc.sort_indices(landed, sort_keys=_ORDER)).drop_columns(["order_at"]).combine_chunks()
     return landed.append_column("place", pa.array(np.arange(landed.num_rows, dtype=np.int64))), footers
 
 
@@ -127,7 +131,7 @@ def apply_entry(
         progress(part.reports.num_rows + len(part.aside) + len(part.events))
     progress(int(np.count_nonzero(~prepared.sent & ~late)))
     clock.lap("refine")
-    state.settle(parts)
+    state.settle(parts, knowledge)
     reports, changes, linked = _link(state, warehouse, knowledge)
     links = linked.links
     clock.lap("link")
@@ -206,7 +210,7 @@ def _link(
         for i, s in zip(items, done_at_birth, strict=True)
         if s and not ticket.is_open(s)
     ]
-    closings += _closed_by_edits(state, reports, set(first))
+    closings += _closed_by_edits(state, reports, {ids[index]: index for index in first})
     closings += [link.Closing(a, e["ticket_id"], ticket.is_open(e["status"])) for a, e in events if e.get("status")]
     result = link.link(
         items,
@@ -226,13 +230,13 @@ def _link(
     return reports, sorted(changes, key=lambda c: c.arrival), result
 
 
-def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, first: set[int]) -> list[link.Closing]:
-    """Statuses that later versions bring: a ticket's first report carries the source's status to it."""
+def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str, int]) -> list[link.Closing]:
+    """Statuses that versions after the linked one bring: a ticket's first report carries the source's status to it."""
     columns = zip(*(column(reports, c) for c in ("report_id", "place", "status_reported")), strict=True)
     return [
         link.Closing(state.base + place, ticket_id_of(report_id), ticket.is_open(status))
         for index, (report_id, place, label) in enumerate(columns)
-        if index not in first and (status := ticket.status_of(label))
+        if index > start.get(report_id, -1) and (status := ticket.status_of(label))
     ]
 
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.contracts import MESSAGES, column, report_id_of, to_frame
-from pipelines.refine import Refined
+from pipelines.contracts import MESSAGES, column, report_id_of, ticket_id_of, to_frame
+from pipelines.knowledge import Knowledge
+from pipelines.refine import Refined, sane
 from pipelines.sinks.landing import BatchRef
 from pipelines.sinks.warehouse import Warehouse
+from pipelines.transforms.redact import mask
 
 COUNTED = {
     "report": "reports",
@@ -77,8 +80,10 @@ class Outcomes:
 
     def __init__(self, landed: pa.Table, ids: Sequence[str], warehouse: Warehouse) -> None:
         self.landed, self.ids = landed.drop_columns(["payload"]), ids
-        self.base = warehouse.next_arrival()
-        self.versions, self.edited = landed["version"].to_pylist(), landed["edited_at"].to_pylist()
+        self.base, self.warehouse = warehouse.next_arrival(), warehouse
+        self.versions = landed["version"].to_pylist()
+        times = zip(landed["edited_at"].to_pylist(), landed["fetched_at"].to_pylist(), strict=True)
+        self.edited = [sane(edited, fetched) for edited, fetched in times]
         before = warehouse.rows_of("reports", "report_id", list(dict.fromkeys(ids)))
         self.before: dict[str, dict[str, Any]] = {row["report_id"]: row for row in before.to_pylist()}
         self.outcome: list[str] = ["report"] * landed.num_rows
@@ -94,15 +99,12 @@ class Outcomes:
             self.outcome[place] = "repeat"
         return flags
 
-    def settle(self, parts: Sequence[Refined]) -> None:
+    def settle(self, parts: Sequence[Refined], knowledge: Knowledge) -> None:
         """Give each message its outcome, and each report version its number and arrival."""
         for part in parts:
-            for place, outcome, stage, reason in part.aside:
-                self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, reason
-            self.events += part.events
-        self.events.sort(key=lambda placed: placed[0])
-        for place, _ in self.events:
-            self.outcome[place] = "event"
+            for aside in part.aside:
+                self._set_aside(*aside)
+        self._settle_events(sorted((e for p in parts for e in p.events), key=lambda placed: placed[0]), knowledge)
         table = pa.concat_tables([p.reports for p in parts]) if parts else None
         if table is None or not table.num_rows:
             return
@@ -126,11 +128,39 @@ class Outcomes:
             keep.append(index)
             numbers.append(number)
             arrivals.append(arrival)
-        frame = to_frame(table.take(keep))
+        frame = to_frame(table.take(pa.array(keep, pa.int64())))
         self.reports = frame.assign(
             version_no=pd.array(numbers, dtype="int64"),
             arrival=pd.array(arrivals, dtype="int64"),
         )
+
+    def _set_aside(self, place: int, outcome: str, stage: str, reason: str) -> None:
+        # A reason may quote a file's name or what another system wrote.
+        self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, mask(reason)
+
+    def _settle_events(self, events: Sequence[tuple[int, dict[str, Any]]], knowledge: Knowledge) -> None:
+        """An event counts once, and only if what it names exists."""
+        if not events:
+            return
+        ids = [self.ids[place] for place, _ in events]
+        rows = self.warehouse.rows_of("messages", "report_id", ids, "report_id, version, outcome").to_pylist()
+        known = {(r["report_id"], r["version"]) for r in rows if r["outcome"] == "event"}
+        named = [event["ticket_id"] for _, event in events]
+        tickets = set(self.warehouse.rows_of("tickets", "ticket_id", named, "ticket_id")["ticket_id"].to_pylist())
+        tickets |= set(map(ticket_id_of, self.ids))  # of this very entry
+        fetched = self.landed["fetched_at"].to_pylist()
+        for place, event in events:
+            key = (self.ids[place], self.versions[place])
+            if key in known:
+                self.outcome[place] = "repeat"
+            elif wrong := _wrong(event, tickets, knowledge, fetched[place]):
+                self._set_aside(place, "quarantined", "event", f"Kejadian dari CRM ini tidak bisa dipakai: {wrong}.")
+            else:
+                known.add(key)
+                self.outcome[place] = "event"
+                agency = knowledge.routing.agencies.get(event["agency_id"] or "")
+                more = _parents(event["kelurahan_code"]) | ({"agency_name": agency.name} if agency else {})
+                self.events.append((place, event | more))
 
     def tally(self, links: pd.DataFrame) -> dict[BatchRef, dict[str, int]]:
         """Counts of each batch: COUNTS."""
@@ -140,10 +170,8 @@ class Outcomes:
             mine = counts.setdefault(ref, dict.fromkeys(COUNTS, 0))
             mine["messages"] += number
             mine[COUNTED[outcome]] += number
-        levels = dict(zip(column(links, "report_id"), column(links, "level"), strict=True))
-        for place, report_id in enumerate(self.ids):
-            if self.outcome[place] == "report" and (level := levels.pop(report_id, None)):
-                counts[batch_of[place]]["opened" if level == "opened" else "joined"] += 1
+        for arrival, level in zip(column(links, "arrival"), column(links, "level"), strict=True):
+            counts[batch_of[arrival - self.base]]["opened" if level == "opened" else "joined"] += 1
         return counts
 
     def messages(self) -> pa.Table:
@@ -159,6 +187,26 @@ class Outcomes:
             ],
             schema=MESSAGES,
         )
+
+
+def _wrong(event: Mapping[str, Any], tickets: set[str], knowledge: Knowledge, fetched: datetime) -> str | None:
+    """Why an event cannot be applied, in words for the CRM's clerk; None where it can."""
+    checks = (
+        ("ticket_id", event["ticket_id"] in tickets, "tiketnya tidak ada di Kanal"),
+        ("category", event["category"] in knowledge.taxonomy.names, "kategorinya tidak dikenal"),
+        ("agency_id", event["agency_id"] in knowledge.routing.agencies, "dinasnya tidak dikenal"),
+        ("kelurahan_code", event["kelurahan_code"] in knowledge.gazetteer.row_of, "kode kelurahannya tidak dikenal"),
+    )
+    if wrong := [words for name, fits, words in checks if event[name] and not fits]:
+        return ", ".join(wrong)
+    return None if sane(event["happened_at"], fetched) else "waktunya di masa depan atau sebelum tahun 2000"
+
+
+def _parents(kelurahan_code: str | None) -> dict[str, str]:
+    """Kecamatan and kota of a kelurahan: Kemendagri's codes hold those above them."""
+    if not kelurahan_code:
+        return {}
+    return {"kecamatan_code": kelurahan_code[:8], "kota_code": kelurahan_code[:5]}
 
 
 def loaded_of(counts: Mapping[BatchRef, Mapping[str, int]]) -> Loaded:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipelines.errors import PermanentError
-from pipelines.flow import Progress, apply_entries, check, new_run_id, silent, utc_now
+import duckdb
+
+from pipelines.errors import KanalError, PermanentError
+from pipelines.flow import Progress, apply_entries, check, check_order, new_run_id, silent, utc_now
 from pipelines.outcomes import Loaded
 from pipelines.refine import versions_of
 from pipelines.settings import Settings
@@ -39,6 +41,7 @@ def rebuild(settings: Settings, *, now: Callable[[], datetime] = utc_now, progre
     the next load. Raises PermanentError where landing cannot be read or a proof fails.
     """
     landing = Landing(settings.landing_dir)
+    check_order(landing)
     entries = list(landing.order())
     versions = versions_of(settings)
     messages = sum(landing.footer(ref).rows for entry in entries for ref in entry.batches)
@@ -53,6 +56,11 @@ def rebuild(settings: Settings, *, now: Callable[[], datetime] = utc_now, progre
             )
             check(warehouse)
             after = warehouse.table_hashes()
+        if (fewer := _rows(before, "ledger") - _rows(after, "ledger")) > 0:
+            raise PermanentError(
+                f"landing holds {fewer} batches fewer than the warehouse was made of; the old warehouse stays. Restore"
+                f" landing from a newer backup, or move {settings.warehouse} away and rebuild again"
+            )
         # The old one's log goes first: beside the new file it would be replayed into it.
         _wal(settings.warehouse).unlink(missing_ok=True)
         target.replace(settings.warehouse)
@@ -66,8 +74,12 @@ def _hashes(path: Path) -> dict[str, str]:
     try:
         with opened(path) as warehouse:
             return warehouse.table_hashes()
-    except PermanentError:
+    except (KanalError, duckdb.Error):
         return {}
+
+
+def _rows(hashes: dict[str, str], table: str) -> int:
+    return int(hashes.get(table, "0").partition(":")[0])
 
 
 def _remove(path: Path) -> None:

@@ -211,10 +211,12 @@ def _draft_frame(drafts: list[Draft], rows: list[dict[str, Any]]) -> pd.DataFram
         data[name] = pa.array([r[name] for r in rows], type=pa.string())
     data["sequence"] = pa.array([r["sequence"] for r in rows], type=pa.int64())
     data["row"] = pa.array([r["row"] for r in rows], type=pa.int32())
-    for name in ("edited_at", "fetched_at"):
-        data[name] = pa.array([r[name] for r in rows], type=REPORTS.field("occurred_at").type)
+    data["fetched_at"] = pa.array([r["fetched_at"] for r in rows], type=REPORTS.field("occurred_at").type)
+    data["edited_at"] = pa.array(
+        [sane(r["edited_at"], r["fetched_at"]) for r in rows], type=REPORTS.field("edited_at").type
+    )
     data["occurred_at"] = pa.array(
-        [_sane(d.occurred_at or r["occurred_at"], r["fetched_at"]) for d, r in zip(drafts, rows, strict=True)],
+        [sane(d.occurred_at or r["occurred_at"], r["fetched_at"]) for d, r in zip(drafts, rows, strict=True)],
         type=REPORTS.field("occurred_at").type,
     )
     data["report_id"] = pa.array(
@@ -226,7 +228,7 @@ def _draft_frame(drafts: list[Draft], rows: list[dict[str, Any]]) -> pd.DataFram
     return to_frame(pa.table(data))
 
 
-def _sane(said: datetime | None, fetched: datetime) -> datetime | None:
+def sane(said: datetime | None, fetched: datetime) -> datetime | None:
     """A time the source claims, unless it lies before 2000 or more than a day ahead of the fetch."""
     if said is None or said.year < 2000 or (said - fetched).total_seconds() > 86_400:
         return None

@@ -28,6 +28,9 @@ _SECTIONS = {
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }
 
+_LISTS = {"registry", "to"}
+_TEXTS = {"data_dir", "models_dir", "smtp_host", "from"}
+
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
@@ -106,7 +109,7 @@ def secret(name: str | None, *, what: str) -> str:
 def find() -> Path:
     """Where kanal.toml is: $KANAL_CONFIG, else ./kanal.toml."""
     path = Path(os.environ.get("KANAL_CONFIG") or "kanal.toml")
-    if not path.is_file():
+    if not path.exists():
         raise SettingsError(
             f"no settings at {path}. Give --config FILE, set KANAL_CONFIG, or start from samples/kanal.toml"
         )
@@ -120,10 +123,16 @@ def load(path: Path | None = None) -> Settings:
         raw = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"no settings at {path}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}); --config names a file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     for section, keys in _SECTIONS.items():
-        _known(raw.get(section, {}), keys, f"[{section}]", path)
+        table = raw.get(section, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {section} must be a section, written [{section}]")
+        _known(table, keys, f"[{section}]", path)
+        _typed(table, f"[{section}]", path)
     _known(raw, set(_SECTIONS) | {"stream"}, "the file", path)
     general, alerts, snapshot = raw.get("kanal", {}), raw.get("alerts", {}), raw.get("snapshot", {})
     root = path.parent
@@ -140,7 +149,7 @@ def load(path: Path | None = None) -> Settings:
         registry_overlays=tuple(place(p) for p in general.get("registry", [])),
         workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
         group_rows=_number(general, "group_rows", 50_000, 1, 1_000_000, path),
-        snapshot_minutes=_number(snapshot, "min_interval_minutes", 10, 0, 1440, path),
+        snapshot_minutes=_number(snapshot, "min_interval_minutes", 10, 0, 1440, path, whole=False),
         snapshots_kept=_number(snapshot, "keep", 3, 1, 100, path),
         crm_url_env=raw.get("crm", {}).get("url_env"),
         every_minutes=_number(raw.get("schedule", {}), "every_minutes", 5, 1, 60, path),
@@ -162,18 +171,21 @@ def default_models_dir() -> Path:
 
 
 def _streams(entries: list[dict[str, Any]], root: Path, path: Path) -> tuple[Stream, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SettingsError(f"{path}: write each stream as [[stream]], in two brackets")
     streams, seen = [], set()
     for number, entry in enumerate(entries, 1):
         where = f"[[stream]] number {number} in {path}"
         for key in ("channel", "name", "source"):
             if not isinstance(entry.get(key), str):
-                raise SettingsError(f"{where}: `{key}` is missing")
+                raise SettingsError(f"{where}: `{key}` is missing or no text")
         for key in ("channel", "name"):
             # These become folder names, so nothing that could climb out or clash on any system.
             if not _NAME.fullmatch(entry[key]):
                 raise SettingsError(f"{where}: {key} {entry[key]!r} may hold a-z, 0-9, _ . - only")
         if entry["source"] not in SOURCES:
             raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(SOURCES)}")
+        _typed({k: v for k, v in entry.items() if k.endswith("_env")}, f"[[stream]] number {number}", path)
         options = {k: v for k, v in entry.items() if k not in ("channel", "name", "source")}
         stream = Stream(entry["channel"], entry["name"], entry["source"], options, str(root))
         if stream.key in seen:
@@ -188,8 +200,24 @@ def _known(table: Mapping[str, Any], keys: set[str], where: str, path: Path) -> 
         raise SettingsError(f"{path}: unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(keys))}")
 
 
-def _number(table: Mapping[str, Any], key: str, default: int, low: int, high: int, path: Path) -> int:
+def _typed(table: Mapping[str, Any], where: str, path: Path) -> None:
+    """Texts are texts and lists are lists; numbers are for _number, other options for their sources."""
+    for key, value in table.items():
+        if key in _TEXTS or key.endswith("_env"):
+            if not isinstance(value, str) or not value:
+                what = "the name of an environment variable" if key.endswith("_env") else "a text"
+                # Not the value: somebody may have written the secret itself.
+                raise SettingsError(f"{path}: {key} in {where} must be {what}, in quotes")
+        elif key in _LISTS and (not isinstance(value, list) or not all(isinstance(v, str) and v for v in value)):
+            raise SettingsError(f'{path}: {key} in {where} must be a list of texts, as ["a", "b"]')
+
+
+def _number(
+    table: Mapping[str, Any], key: str, default: int, low: int, high: int, path: Path, *, whole: bool = True
+) -> int:
     value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise SettingsError(f"{path}: {key} must be a number from {low} to {high}, not {value!r}")
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        what = "whole number" if whole else "number"
+        raise SettingsError(f"{path}: {key} must be a {what} from {low} to {high}, not {value!r}")
     return value  # type: ignore[return-value]

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.contracts import WIB
+from pipelines.errors import PermanentError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.trace import ask, open_snapshot
@@ -21,7 +22,11 @@ FROM batches b LEFT JOIN channel_freshness f USING (channel, stream) GROUP BY AL
 
 
 def status(settings: Settings) -> dict[str, Any]:
-    """A row a stream, configured or landed; `waiting` counts messages that no snapshot shows yet."""
+    """A row a stream, configured or landed; `waiting` counts messages that no snapshot shows yet.
+
+    `note` names a landing file that cannot be read, and what to do; without one it is None.
+    PermanentError where the snapshot cannot be read.
+    """
     landing = Landing(settings.landing_dir)
     loaded: dict[tuple[str, str], dict[str, Any]] = {}
     about: dict[str, Any] = {}
@@ -42,8 +47,15 @@ def status(settings: Settings) -> dict[str, Any]:
 def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) -> dict[str, Any]:
     sequences = landing.sequences(channel, stream)
     newer = [n for n in sequences if n > loaded.get("sequence", -1)]
-    waiting = sum(landing.footer(BatchRef(channel, stream, n)).rows for n in newer)
-    landed = landing.footer(BatchRef(channel, stream, sequences[-1])).landed_at if sequences else None
+    waiting, landed, note = 0, None, None
+    for n in sorted({*newer, *sequences[-1:]}):
+        try:
+            footer = landing.footer(BatchRef(channel, stream, n))
+        except PermanentError as error:  # one torn file must not hide the other streams
+            note = note or str(error)
+            continue
+        landed = footer.landed_at
+        waiting += footer.rows if n in newer else 0
     return {
         "stream": f"{channel}/{stream}",
         "batches": len(sequences),
@@ -52,6 +64,7 @@ def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) ->
         "last_landed": _wib(landed),
         "last_said": _wib(loaded.get("last_said")),
         "quarantined": loaded.get("quarantined", 0),
+        "note": note,
     }
 
 

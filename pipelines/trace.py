@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,13 +24,17 @@ from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
 from pipelines.flow import utc_now
 from pipelines.settings import Settings
+from pipelines.sinks import duck
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.marts import FIGURES, MARTS, lineage
 
 Rows = list[dict[str, Any]]
 _TICKET = ("ticket_no", "external_ref", "status", "category", "unit", "kelurahan", "report_count", "opened_at")
 _MESSAGE = ("message", "report_id", "ticket_no", "link_level", "occurred_at", "text")
+_NUMBER = re.compile(r"[0-9]{1,9}")  # as they fit the columns
 _AS_MESSAGE = "concat_ws('/', r.channel, r.stream, r.sequence, r.row) AS message"
+_VERBATIM = "verbatim"
+_NEXT = re.compile(r",(?=\s*\w+\s*=)")  # names of units hold commas of their own
 _SHOWN = 90  # characters of a text in a table; --json has it whole
 
 
@@ -40,10 +46,11 @@ class Walked:
 
     @property
     def tables(self) -> Iterator[tuple[str, tuple[str, ...], list[list[Any]]]]:
-        """(title, columns, rows) fit for a terminal: times in WIB, texts cut."""
+        """(title, columns, rows) fit for a terminal: times in WIB, texts cut but for payloads."""
         for title, rows in self.parts.items():
             columns = tuple(rows[0]) if rows else ("nothing",)
-            yield title, columns, [[_short(row.get(c)) for c in columns] for row in rows]
+            most = None if title == _VERBATIM else _SHOWN  # who asks for payloads wants them whole
+            yield title, columns, [[_short(row.get(c), most) for c in columns] for row in rows]
 
     def as_dict(self) -> dict[str, Rows]:
         return self.parts
@@ -54,9 +61,15 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """The newest published snapshot, read-only: a load or a publication is never held up."""
     if not settings.analytics.exists():
         raise PermanentError(f"no snapshot at {settings.analytics} yet; run: kanal run")
-    con = duckdb.connect(str(settings.analytics.resolve()), read_only=True)
+    unreadable = f"the snapshot {settings.analytics} cannot be read; run: kanal run"
+    try:
+        con = duckdb.connect(str(settings.analytics.resolve()), read_only=True)
+    except duckdb.Error as error:
+        raise PermanentError(unreadable) from error
     try:
         yield con
+    except duck.FILE_ERRORS as error:
+        raise PermanentError(unreadable) from error
     finally:
         con.close()
 
@@ -93,13 +106,13 @@ def trace_thing(settings: Settings, what: str, *, where: str | None, limit: int,
         else:
             walked = _from_thing(con, what, limit)
     if verbatim:
-        walked.parts["verbatim"] = _verbatim(settings, what, where, walked.parts["messages"])
+        walked.parts[_VERBATIM] = _verbatim(settings, what, where, walked.parts["messages"])
     return walked
 
 
 def _conditions(where: str | None) -> dict[str, str]:
     found = {}
-    for part in (where or "").split(","):
+    for part in _NEXT.split((where or "").rstrip(", ")):
         if not part.strip():
             continue
         key, equals, value = part.partition("=")
@@ -130,7 +143,7 @@ def _from_mart(con: duckdb.DuckDBPyConnection, mart: str, where: Mapping[str, st
 
 def _from_thing(con: duckdb.DuckDBPyConnection, what: str, limit: int) -> Walked:
     place = what.split("/")
-    if len(place) == 4 and place[2].isdigit() and place[3].isdigit():
+    if len(place) == 4 and all(_NUMBER.fullmatch(number) for number in place[2:]):
         landed = ask(
             con,
             "SELECT channel, stream, sequence, row, report_id, outcome, stage, reason FROM messages"
@@ -189,8 +202,9 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
             # A figure of tickets does not count a report that has none.
             only = " AND t.ticket_id IS NOT NULL" if "t." in picked else ""
             for row in ask(con, f"SELECT DISTINCT {picked} {mine}{only} ORDER BY ALL LIMIT {int(limit)}", parameters):
-                line = ",".join(f"{k}={v}" for k, v in row.items())
-                figures.append({"figure": name, "where": line})
+                # What a figure has no value for cannot be asked for by value: the rest leads there too.
+                line = ",".join(f"{k}={v}" for k, v in row.items() if v is not None)
+                figures += [{"figure": name, "where": line}] if line else []
     return Walked({"tickets": tickets, "history": history, "messages": messages, "counted in": figures})
 
 
@@ -203,15 +217,16 @@ def _verbatim(settings: Settings, what: str, where: str | None, messages: Rows) 
     places = [row["message"].split("/") for row in messages]
     log = settings.data_dir / "access.log"
     entry = {
-        "at": utc_now().isoformat(), "user": getpass.getuser(), "asked": what, "where": where,
+        "at": utc_now().isoformat(), "user": _user(), "asked": what, "where": where,
         "messages": [row["message"] for row in messages],
     }  # fmt: skip
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, orjson.dumps(entry) + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        _append(log, orjson.dumps(entry) + b"\n")
+    except OSError as error:
+        raise PermanentError(
+            f"--verbatim is written to {log} first, and that cannot be written ({error.strerror});"
+            " run it as Kanal's account, with free space"
+        ) from error
     landing = Landing(settings.landing_dir)
     shown = []
     for channel, stream, sequence, row in places:
@@ -226,9 +241,25 @@ def _verbatim(settings: Settings, what: str, where: str | None, messages: Rows) 
     return shown
 
 
-def _short(value: Any) -> Any:
+def _append(log: Path, line: bytes) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # an account without a name, as in containers
+        return f"uid {os.getuid()}"
+
+
+def _short(value: Any, most: int | None) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(WIB).strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, str) and len(value) > _SHOWN:
-        return f"{value[:_SHOWN].rstrip()} ..."
+    if isinstance(value, str) and most and len(value) > most:
+        return f"{value[:most].rstrip()} ..."
     return value

@@ -381,3 +381,15 @@ def test_a_terminated_run_stops_cleanly_and_the_next_one_goes_on(tmp_path: Path,
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert kanal("audit", "--config", tmp_path / "both.toml").exit_code == 0
+
+
+def test_no_words_of_a_citizen_are_markup(tmp_path: Path, ran: Settings) -> None:
+    r"""A text with \[/red] once crashed the table."""
+    write(
+        tmp_path / "jaki" / "aneh.csv",
+        [ROWS[0] | {"nomor": "JK2611010001", "isi": r"rusak \[/red] [bold]parah[/] [link=x]"}],
+    )
+    assert kanal("run", config=ran).exit_code == 0
+    result = kanal("trace", "JK2611010001", config=ran)
+    assert result.exit_code == 0
+    assert r"rusak \[/red] [bold]parah[/] [link=x]" in result.stdout

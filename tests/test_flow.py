@@ -158,7 +158,8 @@ def test_how_the_log_is_cut_into_loads_makes_no_difference(
     tmp_path: Path, make_settings: Make, group_rows: int
 ) -> None:
     inbox = tmp_path / "jaki"
-    settings = make_settings(JAKI)
+    text = JAKI.replace("settle_seconds = 0", "settle_seconds = 0\nbatch_rows = 1")
+    settings = make_settings(text)
     for number, row in enumerate(ROWS):
         write(inbox / f"{number}.csv", [row])
     write(inbox / "7.csv", [ROWS[0] | {"status": "Selesai", "diubah": "04/10/2026 10:00"}])
@@ -172,7 +173,7 @@ def test_how_the_log_is_cut_into_loads_makes_no_difference(
     for stream in flow.streams_of(settings):
         flow.land(settings, stream, run_id="r", now=NOW)
     flow.author_secret(settings)
-    other = replace(make_settings(JAKI, data=f"cut{group_rows}"), group_rows=group_rows)
+    other = replace(make_settings(text, data=f"cut{group_rows}"), group_rows=group_rows)
     shutil.copytree(settings.landing_dir, other.landing_dir)
     flow.load(settings, run_id="r", now=NOW)
     flow.load(other, run_id="r", now=NOW)
@@ -297,7 +298,7 @@ def test_two_warehouses_over_one_landing_are_refused_not_mixed(tmp_path: Path, m
     for stream in settings.streams:
         flow.land(settings, stream, run_id="r", now=NOW)
     landing = Landing(settings.landing_dir)
-    groups, _ = flow.pending(landing, {("jaki", "app"): 0}, list(landing.order()), 10)
+    groups, _ = flow.pending(landing, {}, list(landing.order()), 10)
     recorded = flow._record(landing, [], groups, 0, {})
     landing.append_order(1, groups[0], {"code": "other"})
     with pytest.raises(PermanentError, match="own data_dir"):
@@ -373,3 +374,132 @@ def test_workers_of_a_killed_run_do_not_outlive_it(tmp_path: Path, make_settings
     parent.join(30)
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
+
+
+def test_an_entry_of_nothing_but_older_versions_is_loaded(tmp_path: Path, make_settings: Make) -> None:
+    """It once stopped every later load and rebuild."""
+    write(tmp_path / "jaki" / "1.csv", [ROWS[0] | {"diubah": "05/10/2026 10:00"}])
+    settings = make_settings(JAKI)
+    run(settings)
+    write(tmp_path / "jaki" / "2.csv", [ROWS[0] | {"isi": "lama", "diubah": "03/10/2026 10:00"}])
+    result = run(settings)
+    assert (result.failures, result.loaded.repeats) == ({}, 1)
+    assert rows(settings, "SELECT outcome FROM messages ORDER BY sequence") == [("report",), ("older",)]
+
+
+def test_a_clock_that_was_set_back_does_not_let_an_older_version_win(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings(JAKI)
+    write(tmp_path / "jaki" / "1.csv", [ROWS[0]])
+    flow.land(settings, settings.streams[0], run_id="r", now=Clock(datetime(2026, 11, 20, 3, 0, tzinfo=UTC)))
+    write(tmp_path / "jaki" / "2.csv", [ROWS[0] | {"isi": "lebih baru"}])
+    flow.land(settings, settings.streams[0], run_id="r", now=Clock(datetime(2026, 11, 20, 1, 0, tzinfo=UTC)))
+    run(settings)
+    assert rows(settings, "SELECT text, version_no FROM reports") == [("lebih baru", 2)]
+
+
+def _act(settings: Settings, number: int, ticket: str, **event: str) -> None:
+    names = ["event_no", "ticket_id", "happened_at", *event]
+    marks = ", ".join("?" * len(names))
+    with duckdb.connect(str(settings.crm)) as crm:
+        crm.execute(
+            f"INSERT INTO status_events ({', '.join(names)}) VALUES ({marks})",
+            [number, ticket, "2026-11-20 03:00:00+00", *event.values()],
+        )
+
+
+def test_reading_again_what_officers_did_does_it_no_second_time(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    run(settings)
+    [(ticket,)] = rows(settings, "SELECT ticket_id FROM tickets WHERE external_ref = 'JK2610020003'")
+    _act(settings, 1, ticket, status="proses")
+    _act(settings, 2, ticket, status="selesai")
+    run(settings)
+    before = rows(settings, "SELECT * FROM tickets ORDER BY ticket_id")
+    result = run(settings, since=datetime(2026, 11, 1, tzinfo=UTC).date())
+    assert (result.loaded.events, result.loaded.repeats) == (0, 8)
+    assert rows(settings, "SELECT * FROM tickets ORDER BY ticket_id") == before
+
+
+def test_an_event_that_names_what_does_not_exist_is_set_aside(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    settings = make_settings(JAKI)
+    run(settings)
+    [(ticket,)] = rows(settings, "SELECT ticket_id FROM tickets WHERE external_ref = 'JK2610020003'")
+    wrong = ({"category": "Jalan rusak parah"}, {"agency_id": "Dinas PU"}, {"kelurahan_code": "99.99.99.9999"})
+    for number, event in enumerate(wrong):
+        _act(settings, number, ticket, **event)
+    _act(settings, 8, "t0000000000000000", status="proses")
+    _act(settings, 9, ticket, kelurahan_code="31.74.01.1001", agency_id="sda")
+    result = run(settings)
+    assert (result.loaded.quarantined, result.loaded.events, result.partial) == (4, 1, True)
+    found = rows(
+        settings,
+        f"SELECT kelurahan_code, kecamatan_code, kota_code, agency_id, unit FROM tickets WHERE ticket_id = '{ticket}'",
+    )
+    assert found == [("31.74.01.1001", "31.74.01", "31.74", "sda", "Dinas Sumber Daya Air")]
+    assert audit(settings).exact
+
+
+def test_a_batch_below_the_newest_is_loaded_too_and_a_missing_one_stops_its_stream(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    text = JAKI.replace("settle_seconds = 0", "settle_seconds = 0\nbatch_rows = 1")
+    settings = make_settings(text + KELURAHAN)
+    write(tmp_path / "kelurahan" / "sheet.csv", [{"isi": "Trotoar rusak di Kelurahan Senen", "tanggal": "05/10/2026"}])
+    write(tmp_path / "jaki" / "oktober.csv", ROWS[:3])
+    for stream in settings.streams:
+        flow.land(settings, stream, run_id="r", now=NOW)
+    hidden, path = tmp_path / "hidden", Landing(settings.landing_dir).path(BatchRef("jaki", "app", 1))
+    path.rename(hidden)
+    result = run(settings)
+    assert "number 1 is missing" in result.failures["jaki/app"]
+    assert result.loaded.reports == 1
+    hidden.rename(path)
+    result = run(settings)
+    assert (result.failures, result.loaded.reports) == ({}, 3)
+    assert audit(settings).exact
+
+
+def test_landing_restored_from_an_older_backup_is_told_and_a_rebuild_goes_on_from_it(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    write(tmp_path / "jaki" / "1.csv", ROWS[:2])
+    settings = make_settings(JAKI)
+    run(settings)
+    shutil.copytree(settings.landing_dir, tmp_path / "backup")
+    write(tmp_path / "jaki" / "2.csv", ROWS[2:4])
+    run(settings)
+    shutil.rmtree(settings.landing_dir)
+    shutil.copytree(tmp_path / "backup", settings.landing_dir)
+    assert "kanal rebuild" in run(settings).failures["jaki/app"]
+    with pytest.raises(PermanentError, match="the old warehouse stays"):
+        rebuild(settings, now=NOW)
+    settings.warehouse.unlink()
+    rebuild(settings, now=NOW)
+    assert run(settings).failures == {}
+    assert rows(settings, "SELECT count(*) FROM reports") == [(4,)]
+
+
+def test_a_hole_in_the_order_log_is_never_replayed_over(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings(JAKI)
+    for number in range(3):
+        write(tmp_path / "jaki" / f"{number}.csv", [ROWS[number]])
+        run(settings)
+    (settings.landing_dir / "_order" / "000000" / "000000001.json").unlink()
+    with pytest.raises(PermanentError, match="entry 1 of the order log"):
+        rebuild(settings, now=NOW)
+    assert "entry 1 of the order log" in run(settings).failures["load"]
+
+
+def test_a_mapping_that_was_broken_stops_its_own_stream_alone(tmp_path: Path, make_settings: Make) -> None:
+    write(tmp_path / "jaki" / "oktober.csv")
+    write(tmp_path / "kelurahan" / "sheet.csv", [{"isi": "Trotoar rusak di Kelurahan Senen", "tanggal": "05/10/2026"}])
+    settings = make_settings(JAKI + KELURAHAN)
+    for stream in settings.streams:
+        flow.land(settings, stream, run_id="r", now=NOW)
+    broken = make_settings(JAKI.replace('text = "isi"', 'teks = "isi"') + KELURAHAN)
+    result = run(broken)
+    assert "teks" in result.failures["jaki/app"]
+    assert result.loaded.reports == 1
+    assert run(make_settings(JAKI + KELURAHAN)).loaded.reports == 6

@@ -59,8 +59,18 @@ def test_the_environment_says_where_data_lies_and_which_file_counts(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[kanal]\nworkers = 0\n", "workers must be a number from 1 to 64"),
-        ("[kanal]\nworkers = true\n", "workers must be a number"),
+        ("[kanal]\nworkers = 0\n", "workers must be a whole number from 1 to 64"),
+        ("[kanal]\nworkers = true\n", "workers must be a whole number"),
+        ("[snapshot]\nkeep = 1.5\n", "keep must be a whole number from 1 to 100, not 1.5"),
+        ("[kanal]\ndata_dir = 5\n", r"data_dir in \[kanal\] must be a text"),
+        ("[kanal]\nmodels_dir = 5\n", r"models_dir in \[kanal\] must be a text"),
+        ("[kanal]\nregistry = 'x.toml'\n", r"registry in \[kanal\] must be a list"),
+        ("[alerts]\nto = 'ops@example.com'\n", r"to in \[alerts\] must be a list"),
+        ("[alerts]\nwebhook_env = 5\n", r"webhook_env in \[alerts\] must be the name of an environment variable"),
+        ("[crm]\nurl_env = 5\n", r"url_env in \[crm\] must be the name of an environment variable"),
+        ("crm = 5\n", r"crm must be a section, written \[crm\]"),
+        ("[stream]\nchannel = 'a'\n", r"write each stream as \[\[stream\]\]"),
+        ("[[stream]]\nchannel = 'a'\nname = 'b'\nsource = 'imap'\ntoken_env = 5\n", r"token_env in \[\[stream\]\] number 1"),
         ("[snapshots]\n", "unknown key 'snapshots'"),
         ("[alerts]\npassword = 'x'\n", "unknown key 'password'"),
         ('[[stream]]\nchannel = "a"\nname = "b"\nsource = "imap"\n' * 2, "stream a/b is there twice"),
@@ -71,6 +81,17 @@ def test_the_environment_says_where_data_lies_and_which_file_counts(
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         made(tmp_path, text)
+
+
+def test_a_folder_is_no_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KANAL_CONFIG", str(tmp_path))
+    for path in (tmp_path, None):
+        with pytest.raises(SettingsError, match="cannot be read .*--config names a file"):
+            load(path)
+
+
+def test_minutes_between_snapshots_may_be_broken(tmp_path: Path) -> None:
+    assert made(tmp_path, "[snapshot]\nmin_interval_minutes = 0.5\n").snapshot_minutes == 0.5
 
 
 def test_a_secret_is_only_ever_the_name_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import duckdb
 import psycopg
 import pyarrow as pa
-from psycopg import sql
+from psycopg import errors, sql
 
 from pipelines.contracts import OFFICER_COLUMNS, REPORTS, TICKETS, VAULT, describe
 from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
@@ -25,6 +25,7 @@ from pipelines.sinks import duck
 from pipelines.sinks.warehouse import Warehouse
 
 _BATCH = 50_000  # tickets a transaction
+_MEND = "restore it from a backup, or move it away: the next run makes a new one"
 
 
 _REPORT_COLUMNS = (
@@ -134,7 +135,7 @@ def open_crm(settings: Settings) -> Iterator[Store]:
         with _open_postgres(settings.crm_url_env) as store:
             yield store
         return
-    con = duck.connect(settings.crm, {"0001_create_tables": _create})
+    con = duck.connect(settings.crm, {"0001_create_tables": _create}, mend=_MEND)
     try:
         yield DuckStore(con)
     finally:
@@ -157,7 +158,8 @@ class DuckStore:
         self.con = con
 
     def watermark(self) -> int:
-        reached = duck.one(self.con, "SELECT max(value) FROM delivery WHERE name = 'arrival'")
+        with duck.transaction(self.con, mend=_MEND):
+            reached = duck.one(self.con, "SELECT max(value) FROM delivery WHERE name = 'arrival'")
         return -1 if reached is None else reached
 
     def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
@@ -165,7 +167,7 @@ class DuckStore:
         con.register("_tickets", tickets)
         con.register("_reports", reports)
         ours = ", ".join(f'"{c}" = n."{c}"' for c in TICKETS.names if c not in (*OFFICER_COLUMNS, "ticket_id"))
-        with duck.transaction(con):
+        with duck.transaction(con, mend=_MEND):
             changed = duck.one(
                 con,
                 f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id AND t.version < n.version",
@@ -226,9 +228,34 @@ def _open_postgres(variable: str) -> Iterator[Store]:
     con = _connected(variable)
     if isinstance(con, KanalError):
         raise con
-    with con:
-        _create_postgres(con)
-        yield PostgresStore(con)
+    try:
+        with con:
+            _create_postgres(con)
+            yield PostgresStore(con)
+    except psycopg.Error as error:
+        # Without the driver's words, which may hold a row.
+        raise _failure(error) from None
+
+
+def _failure(error: psycopg.Error) -> KanalError:
+    said = f"{error.sqlstate}: {type(error).__name__}" if error.sqlstate else type(error).__name__
+    if isinstance(error, errors.InsufficientPrivilege):
+        return PermanentError(
+            f"CRM store: PostgreSQL forbids Kanal's role something ({said}); let it create tables and schemas in the"
+            f" database and own Kanal's, and give it CREATEROLE or make the role {CONTACT_ROLE} yourself"
+        )
+    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)):
+        return PermanentError(
+            f"CRM store: a table or column that Kanal made is gone ({said}); restore it from a backup, or set"
+            " url_env to an empty database, which Kanal fills anew"
+        )
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return TransientError(f"CRM store: PostgreSQL only reads at present ({said}); the next run tries again")
+    if isinstance(error, psycopg.OperationalError):
+        return TransientError(
+            f"CRM store: the connection broke or the server is busy ({said}); the next run tries again"
+        )
+    return PermanentError(f"CRM store: PostgreSQL refused the delivery ({said}); look into its log")
 
 
 def _connected(variable: str) -> psycopg.Connection | KanalError:
@@ -257,6 +284,15 @@ def _create_postgres(con: psycopg.Connection) -> None:
             schema_name = con.execute("SELECT quote_ident(current_schema())").fetchone()
             con.execute(_PG_CONTACTS.replace("{schema}", schema_name[0] if schema_name else "public"))
             con.execute("INSERT INTO schema_migrations VALUES ('0002_contacts', now())")
+        if "0003_numbers_are_the_databases" not in done:
+            # A number given by hand made the next one of the identity collide, or went unread below it.
+            con.execute("LOCK TABLE status_events")
+            con.execute("ALTER TABLE status_events ALTER COLUMN event_no SET GENERATED ALWAYS")
+            con.execute(
+                "SELECT setval(pg_get_serial_sequence('status_events', 'event_no'), max(event_no))"
+                " FROM status_events HAVING max(event_no) > 0"
+            )
+            con.execute("INSERT INTO schema_migrations VALUES ('0003_numbers_are_the_databases', now())")
 
 
 def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:
@@ -269,7 +305,7 @@ def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema
         for f in schema
     ]
     if name == "status_events":  # the CRM only inserts; numbers are ours to give
-        columns[0] = sql.SQL("event_no bigint GENERATED BY DEFAULT AS IDENTITY")
+        columns[0] = sql.SQL("event_no bigint GENERATED ALWAYS AS IDENTITY")
     key = sql.SQL("PRIMARY KEY ({})").format(sql.Identifier(_PG_KEYS[name]))
     con.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(name), sql.SQL(", ").join([*columns, key]))
@@ -293,22 +329,15 @@ class PostgresStore:
         return -1 if row is None or row[0] is None else row[0]
 
     def upsert(self, tickets: pa.Table, reports: pa.Table, contacts: pa.Table, watermark: int | None) -> int:
-        try:
-            with self.con.transaction():
-                written = self._merge("tickets", tickets, "ticket_id", keep=OFFICER_COLUMNS, newer="version")
-                self._merge("ticket_reports", reports, "report_id")
-                self._merge("contacts", contacts, "report_id", schema="kanal_vault")
-                if watermark is not None:
-                    self.con.execute(
-                        "INSERT INTO delivery VALUES ('arrival', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                        [watermark],
-                    )
-        except psycopg.OperationalError as error:
-            raise TransientError(f"CRM store: the connection broke while delivering ({type(error).__name__})") from None
-        except psycopg.Error as error:
-            raise PermanentError(
-                f"CRM store: PostgreSQL refused the delivery ({error.sqlstate}: {type(error).__name__})"
-            ) from None
+        with self.con.transaction():
+            written = self._merge("tickets", tickets, "ticket_id", keep=OFFICER_COLUMNS, newer="version")
+            self._merge("ticket_reports", reports, "report_id")
+            self._merge("contacts", contacts, "report_id", schema="kanal_vault")
+            if watermark is not None:
+                self.con.execute(
+                    "INSERT INTO delivery VALUES ('arrival', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    [watermark],
+                )
         return written
 
     def _merge(

@@ -16,8 +16,9 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from pipelines.contracts import describe
-from pipelines.errors import PermanentError, TransientError
+from pipelines.errors import KanalError, PermanentError, TransientError
 
+REBUILD = "run: kanal rebuild"
 Migration = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
 
 _TYPES = {
@@ -55,23 +56,84 @@ def quote(text: str) -> str:
 
 
 def connect(
-    path: Path, migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]]
+    path: Path,
+    migrations: Mapping[str, Callable[[duckdb.DuckDBPyConnection], None]],
+    *,
+    mend: str = REBUILD,
 ) -> duckdb.DuckDBPyConnection:
-    """Open for writing and bring the schema up to date. The file is readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Open for writing and bring the schema up to date. The file is readable by its owner only.
+
+    mend: what to do about a damaged file. TransientError (locked, disk full) or PermanentError
+    (damaged, no permission); what a migration does wrong stays as DuckDB says it.
+    """
     try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if path.exists() and not path.stat().st_size:
+            path.unlink()  # a full disk leaves an empty file, which DuckDB refuses
+    except OSError as error:
+        raise failure(path, error) from error
+    with told(path, mend=mend):
         con = duckdb.connect(str(path))
-    except duckdb.IOException as error:
-        if "lock" in str(error).lower():
-            raise TransientError(f"{path} is open in another program; close it and try again") from error
-        raise PermanentError(f"{path} cannot be opened: {error}. If it is damaged, run: kanal rebuild") from error
-    path.chmod(0o600)
-    con.execute("SET TimeZone = 'UTC'")
-    con.execute(
-        "SET checkpoint_threshold = '256MB'"
-    )  # at the default of 16 MB every load would rewrite parts of the file
-    migrate(con, migrations)
+    try:
+        with told(path, mend=mend):
+            path.chmod(0o600)
+            con.execute("SET TimeZone = 'UTC'")
+            # At the default of 16 MB every load would rewrite parts of the file.
+            con.execute("SET checkpoint_threshold = '256MB'")
+            migrate(con, migrations)
+    except BaseException:
+        con.close()
+        raise
     return con
+
+
+_FULL = ("no space left", "disk quota", "disk is full", "file too large", "max_temp_directory_size")
+_FORBIDDEN = ("permission denied", "read-only file system", "operation not permitted")
+# Of the others a mistake in our SQL or a broken key speaks, which nothing but a change of code mends.
+FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.SerializationException,
+    duckdb.OutOfMemoryException,
+)
+
+
+def failure(path: Path | str, error: Exception, *, mend: str = REBUILD) -> KanalError:
+    """What happened to the file at `path`, and what to do, in words for an operator."""
+    words = str(error).lower()
+    kind = type(error).__name__
+    if is_full(error):
+        return TransientError(f"{path} cannot be written: no space left. Free space on its disk and try again")
+    if isinstance(error, duckdb.IOException) and "lock" in words and "conflicting" in words:
+        return TransientError(f"{path} is open in another program; close it and try again")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return TransientError(
+            f"{path}: memory ran out ({kind}); lower group_rows or workers in kanal.toml, or try later"
+        )
+    if isinstance(error, OSError) or any(w in words for w in _FORBIDDEN):
+        return PermanentError(f"{path} cannot be opened or written ({kind}); check the permissions of file and folder")
+    return PermanentError(f"{path} cannot be read or written ({kind}). If it is damaged, {mend}")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk is full, by the words of the error."""
+    return any(words in str(error).lower() for words in _FULL)
+
+
+@contextmanager
+def told(path: Path | str, *, mend: str = REBUILD) -> Iterator[None]:
+    """What befalls the file, in our errors; broken keys and wrong SQL stay as DuckDB says them."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(path, error, mend=mend) from error
+    except duckdb.Error as error:
+        # A COMMIT that fails says why in words alone: the disk, or a key that stands there twice.
+        commit_failed = isinstance(error, duckdb.TransactionException) and is_full(error)
+        if not (isinstance(error, FILE_ERRORS) or commit_failed):
+            raise
+        raise failure(path, error, mend=mend) from error
 
 
 def migrate(
@@ -97,8 +159,16 @@ def one(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()
 
 
 @contextmanager
-def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """BEGIN .. COMMIT; rolled back if the body raises."""
+def transaction(con: duckdb.DuckDBPyConnection, *, mend: str = REBUILD) -> Iterator[None]:
+    """BEGIN .. COMMIT; rolled back if the body raises. A full disk or damage is told as by `connect`."""
+    file = one(con, "SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
+    with told(file or "the database in memory", mend=mend), bare_transaction(con):
+        yield
+
+
+@contextmanager
+def bare_transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The same for a file that is attached: its errors stay as DuckDB says them."""
     con.execute("BEGIN")
     try:
         yield
@@ -150,20 +220,32 @@ def replace(
 @contextmanager
 def writer_lock(path: Path, *, wait_seconds: float = 60) -> Iterator[None]:
     """The one writer's lock beside `path`; waits, then TransientError says who holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock_path = path.with_name(path.name + ".lock")
     note = path.with_name(path.name + ".holder")
     lock = FileLock(str(lock_path))
     try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock.acquire(timeout=wait_seconds)
     except Timeout:
         holder = note.read_text("utf-8").strip() if note.exists() else "an unknown process"
         raise TransientError(
             f"{path.name} is being written by {holder}; waited {wait_seconds:g} s. Try again when it is done"
         ) from None
+    except OSError as error:
+        raise failure(lock_path, error) from error
+    # DuckDB's log and what it spills lie beside the file and hold the same personal data.
+    umask = os.umask(0o077)
     try:
-        note.write_text(f"process {os.getpid()}\n", "utf-8")
+        _note(note)
         yield
     finally:
+        os.umask(umask)
         note.unlink(missing_ok=True)
         lock.release()
+
+
+def _note(note: Path) -> None:
+    try:
+        note.write_text(f"process {os.getpid()}\n", "utf-8")
+    except OSError as error:
+        raise failure(note, error) from error

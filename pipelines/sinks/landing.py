@@ -10,6 +10,7 @@ Belongs here: putting, listing, reading. Not here: what a payload means.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.contracts import LANDED, WIB, Message, Stream
-from pipelines.errors import PermanentError
+from pipelines.errors import KanalError, PermanentError, TransientError
 
 _SHARD = 1000  # files a folder; 100,000 files of a stream list in 60 ms
 ORDER = "_order"
@@ -70,12 +71,20 @@ def put_if_absent(path: Path, data: bytes) -> bool:
     """Make `path` hold `data`, durably, unless it exists; True if we made it.
 
     The compare-and-swap everything rests on. os.link fails where a rename would silently replace,
-    and the name appears only when the bytes are on disk.
+    and the name appears only when the bytes are on disk. TransientError where the disk is full,
+    PermanentError where the folder cannot be written.
     """
-    _make_dirs(path.parent)
-    temp = path.parent / f".{uuid.uuid4().hex}.tmp"
-    _write_synced(temp, data)
     try:
+        _make_dirs(path.parent)
+        return _linked(path, data)
+    except OSError as error:
+        raise _unwritten(path.parent, error) from error
+
+
+def _linked(path: Path, data: bytes) -> bool:
+    temp = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        _write_synced(temp, data)
         os.link(temp, path)
     except FileExistsError:
         return False
@@ -83,6 +92,13 @@ def put_if_absent(path: Path, data: bytes) -> bool:
         temp.unlink(missing_ok=True)
     _sync_dir(path.parent)
     return True
+
+
+def _unwritten(folder: Path, error: OSError) -> KanalError:
+    why = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return TransientError(f"landing: {folder} cannot be written ({why}); free space on its disk and try again")
+    return PermanentError(f"landing: {folder} cannot be written ({why}); check its permissions and its disk")
 
 
 class Landing:
@@ -129,6 +145,7 @@ class Landing:
             "options": dict(stream.options),
         }
         path = self.path(BatchRef(stream.channel, stream.name, sequence))
+        _make_root(self.root)
         if not put_if_absent(path, _encode(messages, day, footer)) and _footer(path).batch_id != batch_id:
             return None
         return Head(sequence, cursor)
@@ -180,6 +197,7 @@ class Landing:
                 runs[-1][3] = ref.sequence
             else:
                 runs.append([ref.channel, ref.stream, ref.sequence, ref.sequence])
+        _make_root(self.root)
         return put_if_absent(self._order_path(number), orjson.dumps({"batches": runs, "versions": versions}))
 
     def order(self, *, above: int = -1) -> Iterator[Entry]:
@@ -225,6 +243,8 @@ def _footer(path: Path) -> Footer:
         metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise PermanentError(f"landing file {path} cannot be read ({error}); restore it from a backup") from error
+    if not metadata.metadata or b"kanal" not in metadata.metadata:
+        raise PermanentError(f"landing file {path} is none of Kanal's: it has no footer; restore it from a backup")
     raw = orjson.loads(metadata.metadata[b"kanal"])
     return Footer(
         batch_id=raw["batch_id"],
@@ -267,6 +287,16 @@ def _make_dirs(folder: Path) -> None:
     _make_dirs(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     _sync_dir(folder.parent)
+
+
+def _make_root(root: Path) -> None:
+    """The folder that holds landing is for analysts too: the snapshot lies there. Landing itself is not."""
+    try:
+        if not root.is_dir():
+            root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_dirs(root)
+    except OSError as error:
+        raise _unwritten(root, error) from error
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -71,7 +71,9 @@ def build(settings: Settings, warehouse: Warehouse, names: Names, now: datetime)
     folder = _folder(settings)
     temp, path = folder / _HALF_BUILT, folder / f"analytics-{max(_numbers(settings), default=0) + 1}.duckdb"
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(0o750)  # whatever the writer's umask says: analysts read here
         _remove(temp)  # of a run that was killed while building
         _fill(warehouse, temp, names, now)
         temp.chmod(0o640)
@@ -80,7 +82,10 @@ def build(settings: Settings, warehouse: Warehouse, names: Names, now: datetime)
         _sync(folder)
         _point(settings.analytics, path)
         prune(settings, keep=settings.snapshots_kept)
-    except (duckdb.IOException, OSError) as error:
+    except (duckdb.Error, OSError) as error:
+        if not isinstance(error, (duckdb.IOException, OSError)) and not duck.is_full(error):
+            with duck.told(settings.warehouse):  # what was read is damaged, or our SQL is wrong
+                raise
         raise TransientError(
             f"the snapshot cannot be written to {folder} ({type(error).__name__}); the last one stays."
             " Check free space and permissions, then run: kanal run"
@@ -108,7 +113,7 @@ def _fill(warehouse: Warehouse, path: Path, names: Names, now: datetime) -> None
     con, values = warehouse.con, {"now": now, "state": _state(warehouse)}
     con.execute(f"ATTACH {duck.quote(str(path))} AS snap (STORAGE_VERSION 'v1.0.0')")
     try:
-        with _registered(con, names), duck.transaction(con):
+        with _registered(con, names), duck.bare_transaction(con):
             for name, mart in marts.MARTS.items():
                 _create(con, name, mart, {key: value for key, value in values.items() if f"${key}" in mart.sql})
         con.execute("CHECKPOINT snap")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -31,6 +30,14 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
 MIGRATIONS = {"0001_create_tables": _create}
 
 
+class Loads(NamedTuple):
+    """Batches of a stream that are loaded, the newest of them, and its id."""
+
+    sequences: frozenset[int]
+    newest: int
+    batch_id: str
+
+
 class Warehouse:
     """An open warehouse. Make one with `open_warehouse`, which holds the writer's lock."""
 
@@ -45,10 +52,12 @@ class Warehouse:
     def next_arrival(self) -> int:
         return self._one("SELECT coalesce(sum(messages), 0)::BIGINT FROM ledger")
 
-    def loaded(self) -> dict[tuple[str, str], int]:
-        """(channel, stream) -> newest sequence in the ledger."""
-        rows = self.con.execute("SELECT channel, stream, max(sequence) FROM ledger GROUP BY ALL").fetchall()
-        return {(channel, stream): sequence for channel, stream, sequence in rows}
+    def loaded(self) -> dict[tuple[str, str], Loads]:
+        """(channel, stream) -> what of it is in the ledger."""
+        rows = self.con.execute(
+            "SELECT channel, stream, list(sequence), max(sequence), arg_max(batch_id, sequence) FROM ledger GROUP BY ALL"
+        ).fetchall()
+        return {(channel, stream): Loads(frozenset(all_), newest, last) for channel, stream, all_, newest, last in rows}
 
     def rows_of(self, table: str, key: str, values: Sequence[Any], columns: str = "*") -> pa.Table:
         """Rows of `table` whose `key` is among `values`. Identifiers are constants of the callers."""
@@ -126,9 +135,6 @@ class Warehouse:
             .to_arrow_table()
             .to_pylist()
         )
-
-    def days_loaded(self) -> list[date]:
-        return [day for (day,) in self.con.execute("SELECT DISTINCT landed_day FROM ledger ORDER BY 1").fetchall()]
 
     def _one(self, sql: str) -> Any:
         return duck.one(self.con, sql)

@@ -136,6 +136,11 @@ def import_files(
     yield from _read(stream, plan, cursor, [_File(Path(path), Path(path).name, 0) for path in files], now)
 
 
+def check(stream: Stream) -> None:
+    """SettingsError where the stream's options will not do."""
+    plan_of(stream)
+
+
 def decode(message: Message, stream: Stream) -> Draft:
     """A row -> Draft, by the options as they are now. Raises RejectedMessage where it says nothing."""
     if message.problem:

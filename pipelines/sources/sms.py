@@ -282,7 +282,7 @@ def _open(key: str, path: Path) -> sqlite3.Connection:
         # An ID that is the table's key is a whole number and rises; any other could lead us in circles.
         described = con.execute("PRAGMA table_info(inbox)").fetchall()
         columns = {name for _, name, kind, _, _, key in described if name != "ID" or (key and kind == "INTEGER")}
-    except (sqlite3.Error, KanalError) as error:
+    except (sqlite3.Error, UnicodeDecodeError, KanalError) as error:  # sqlite3 decodes names by itself
         if con is not None:
             con.close()
         raise _failure(key, path, error) from None
@@ -303,7 +303,7 @@ def _read(con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: 
         answer = con.execute(f"SELECT * FROM inbox WHERE {where}", values)
         names = [column[0] for column in answer.description]
         return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _failure(key, path, error) from None
 
 

@@ -215,14 +215,16 @@ def _judge(row: dict[str, Any], report: Mapping[str, Any], columns: Sequence[str
 
 
 def _status(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
-    event = change.event or {}
+    event, before = change.event or {}, row["agency_id"]
     if event.get("status"):
         row["status"], row["status_at"] = event["status"], event["happened_at"]
     row["frozen"] = True
-    for name in ("category", "agency_id", "unit", "kelurahan_code"):
+    for name in ("category", "agency_id", "unit", "kelurahan_code", "kecamatan_code", "kota_code"):
         if event.get(name):
             row[name] = event[name]
             row["review_reason"] = None
+    if event.get("agency_id") and not event.get("unit") and event["agency_id"] != before:
+        row["unit"] = event.get("agency_name") or event["agency_id"]  # which unit, only the officer could say
     detail = {k: event[k] for k in ("category", "agency_id", "unit", "kelurahan_code", "note") if event.get(k)}
     return _event(
         "status", change, event["happened_at"], event.get("actor") or "crm", None, event.get("status"), detail

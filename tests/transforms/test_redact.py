@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import orjson
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from pipelines.transforms.redact import author_key, mask, redact
 KEY = b"0123456789abcdef0123456789abcdef"
 WORDS = st.sampled_from(["", "hubungi", "telp", "hp:", "wa ", "tolong", "\n", "warga,", "No.", "("])
 BREAKS = st.sampled_from(["", " ", "-", "."])
+WIDE = st.sampled_from([" - ", "–", " – ", "\u2011", "/", " / ", "_", ":", "=", "*", "·", "\n", "-\n", ","])
+ZEROS = st.sampled_from("0０٠۰𝟎")
 
 
 @pytest.mark.parametrize("case", cases("redact"), ids=lambda c: str(c["text"])[:40])
@@ -37,6 +40,38 @@ def test_no_mobile_number_survives(
 
 
 @given(
+    before=st.sampled_from(["", "hubungi ", "1.", "saksi 2,", "daftar\n10. ", "hp:"]), zero=ZEROS, between=WIDE | BREAKS,
+    body=st.tuples(st.integers(811, 899), st.integers(0, 9999), st.integers(0, 9999)),
+)  # fmt: skip
+def test_no_mobile_number_survives_in_other_digits_or_between_other_signs(
+    before: str, zero: str, between: str, body: tuple[int, int, int]
+) -> None:
+    number = f"0{body[0]}{between}{body[1]:04d}{between}{body[2]:04d}".translate(
+        {0x30 + i: ord(zero) + i for i in range(10)}
+    )
+    assert mask(f"{before}{number} ya").replace("hp [", "hp:[") == f"{before}[TELEPON] ya"
+
+
+@given(
+    word=st.sampled_from(["wa ke", "hub", "Hubungi:", "kontak", "nomor", "no wa saya", "no hp", "telp", "HP"]),
+    body=st.tuples(st.integers(811, 899), st.integers(0, 9999), st.integers(0, 9999)), between=WIDE | BREAKS,
+)  # fmt: skip
+def test_a_mobile_number_without_its_0_is_one_after_a_word_that_says_so(
+    word: str, body: tuple[int, int, int], between: str
+) -> None:
+    assert mask(f"{word} {body[0]}{between}{body[1]:04d}{between}{body[2]:04d} ya") == f"{word} [TELEPON] ya"
+
+
+@given(digits=st.text("0123456789", min_size=10, max_size=10), between=WIDE, zero=ZEROS)
+def test_no_nik_survives_in_other_digits_or_between_other_signs(digits: str, between: str, zero: str) -> None:
+    number = f"3174{digits}99"
+    for cut in ((4, 8, 12), (6, 12)):
+        spelt = between.join(number[a:b] for a, b in itertools.pairwise([0, *cut, 16]))
+        spelt = spelt.translate({0x30 + i: ord(zero) + i for i in range(10)})
+        assert mask(f"atas nama {spelt} – ya") == "atas nama [NIK] – ya"
+
+
+@given(
     before=WORDS, digits=st.text("0123456789", min_size=10, max_size=10), between=BREAKS, province=st.integers(11, 94)
 )
 def test_no_nik_survives_in_groups_of_four_of_six_or_in_one(
@@ -53,10 +88,11 @@ def test_no_nik_survives_in_groups_of_four_of_six_or_in_one(
 
 @given(
     name=st.from_regex(r"[a-z0-9]([a-z0-9._+-]{0,20}[a-z0-9])?", fullmatch=True),
-    host=st.from_regex(r"[a-z]{2,12}(\.[a-z]{2,5}){1,2}", fullmatch=True), at=st.sampled_from(["@", " (at) ", "[at]"]),
+    host=st.from_regex(r"[a-z]{2,12}(\.[a-z]{2,5}){1,2}", fullmatch=True), at=st.sampled_from(["@", " (at) ", "[at]", "＠"]),
+    dot=st.sampled_from([".", "[dot]", " (dot) "]),
 )  # fmt: skip
-def test_no_mail_address_survives(name: str, host: str, at: str) -> None:
-    assert mask(f"kirim ke {name}{at}{host}, terima kasih") == "kirim ke [SUREL], terima kasih"
+def test_no_mail_address_survives(name: str, host: str, at: str, dot: str) -> None:
+    assert mask(f"kirim ke {name}{at}{host.replace('.', dot)}, terima kasih") == "kirim ke [SUREL], terima kasih"
 
 
 @given(
@@ -100,6 +136,49 @@ def test_contacts_go_to_the_vault_and_nowhere_else() -> None:
         "report_id": ["a"], "author_name": ["Warga Contoh"], "author_ref": ["+6281200001234"],
         "phone": ["+6281200001234"], "email": ["warga@example.com"],
     }  # fmt: skip
+
+
+def _drafts(**given: str | None) -> pd.DataFrame:
+    names = "report_id text title address_text author_ref author_name contact_phone contact_email conversation_ref"
+    return pd.DataFrame(
+        {n: [given.get(n)] for n in [*names.split(), *(["attachments"] if "attachments" in given else [])]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "text", "masked"),
+    [
+        ("Sari Contoh Dewi", None, "Saya SARI  contoh dewi, bukan Sari.", "Saya [NAMA], bukan Sari."),
+        (
+            "Sari Dewi (@sari_dewi9)",
+            "x:1",
+            "Hormat, Sari Dewi\nig: sari_dewi9 @sari_dewi9",
+            "Hormat, [NAMA]\nig: [NAMA] [NAMA]",
+        ),
+        ("Sari", None, "Sari di Jalan Sari", "Sari di Jalan Sari"),
+        ("Canarina", None, "dari canarina, bukan canarinawati", "dari [NAMA], bukan canarinawati"),
+        ("Warga", "sms:1708", "warga resah", "warga resah"),
+        ("Warga Jakarta", None, "warga Jakarta resah", "warga Jakarta resah"),
+        (None, "fb:sari.contoh", "lihat facebook.com/sari.contoh ya", "lihat facebook.com/[NAMA] ya"),
+        (None, None, "RT @warga_contoh: jalan rusak @pemprov_contoh", "RT [AKUN]: jalan rusak @pemprov_contoh"),
+    ],
+)
+def test_the_authors_own_name_and_handle_are_masked(name: str | None, ref: str | None, text: str, masked: str) -> None:
+    drafts = _drafts(report_id="a", text=text, title=text.replace("\n", " "), author_name=name, author_ref=ref)
+    result, _ = redact(drafts, key=KEY)
+    assert column(result, "text") == [masked]
+    assert column(result, "title") == [masked.replace("\n", " ")]
+
+
+def test_the_names_of_attached_files_are_masked_and_the_rest_of_their_json_stays() -> None:
+    files = [
+        {"type": "image", "name": "KTP_Sari_Dewi.jpg", "size": 4, "sha256": "00", "url": None},
+        {"type": "image", "name": "081200001234.jpg"}, {"type": "image", "name": None}, {"type": "image", "name": "rusak.jpg"},
+    ]  # fmt: skip
+    drafts = _drafts(report_id="a", text="", author_name="Sari Dewi", attachments=orjson.dumps(files).decode())
+    masked, _ = redact(drafts, key=KEY)
+    files[0]["name"], files[1]["name"] = "KTP_[NAMA].jpg", "[TELEPON].jpg"
+    assert orjson.loads(column(masked, "attachments")[0]) == files
 
 
 def test_an_author_is_known_again_only_with_the_same_key() -> None:

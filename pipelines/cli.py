@@ -283,18 +283,25 @@ def audit(config: Config = None, as_json: AsJson = False) -> None:
 def rebuild(config: Config = None, as_json: AsJson = False) -> None:
     """Build the warehouse anew from landing alone, in the recorded order, and put it in the old one's place.
 
-    The old warehouse stays until the new one is proved. With unchanged code, model and data every table comes out the
+    The old warehouse stays until the new one is proved; then tickets that differ are delivered to the CRM store. The next
+    run publishes. With unchanged code, model and data every table comes out the
     same; --json prints a hash of each.
     """
-    from pipelines import console
+    from pipelines import console, flow
     from pipelines.rebuild import rebuild as replay
 
     with _told():
         settings = _settings(config)
         with console.progress() as tick:
             rebuilt = replay(settings, progress=tick)
+        delivered = flow.deliver(settings, everything=True)
     if as_json:
-        console.print_json({"messages": rebuilt.loaded.messages, "before": rebuilt.before, "after": rebuilt.after})
+        console.print_json(
+            {
+                "messages": rebuilt.loaded.messages, "before": rebuilt.before, "after": rebuilt.after,
+                "delivered": delivered,
+            }
+        )  # fmt: skip
         return
     rows = [
         (name, rebuilt.after[name], rebuilt.before.get(name) in (None, rebuilt.after[name])) for name in rebuilt.after
@@ -304,6 +311,7 @@ def rebuild(config: Config = None, as_json: AsJson = False) -> None:
             f"Rebuilt from {rebuilt.loaded.messages:,} landed messages", ("table", "rows:hash", "as before"), rows
         )
     )
+    console.out.print(f"{delivered:,} tickets differed in the CRM store and were delivered anew")
     if rebuilt.other_versions:
         console.out.print(
             f"{rebuilt.other_versions:,} entries were first loaded by other versions of code, model or data"

@@ -68,7 +68,9 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         raise PermanentError(unreadable) from error
     try:
         yield con
-    except duck.FILE_ERRORS as error:
+    except duckdb.Error as error:
+        if not duck.of_the_file(error):
+            raise
         raise PermanentError(unreadable) from error
     finally:
         con.close()

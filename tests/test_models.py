@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,92 @@ def test_a_label_names_one_category_and_no_label_is_both_mapped_and_set_aside() 
     }
     assert {label: own for label, own in owners.items() if len(own) > 1} == {}
     assert labels.keys() & {fold_label(x) for x in toml("taxonomy.toml")["unmapped"]["labels"]} == set()
+
+
+@pytest.fixture
+def slipped(tmp_path: Path) -> Callable[[str, str, str], Settings]:
+    """Settings over a copy of models/ in which the first `old` of a file has become `new`."""
+
+    def make(name: str, old: str, new: str) -> Settings:
+        models = tmp_path / "models"
+        shutil.copytree(MODELS, models)
+        text = (models / name).read_text("utf-8")
+        assert old in text
+        (models / name).write_text(text.replace(old, new, 1), "utf-8")
+        return Settings(tmp_path, tmp_path, models, ())
+
+    return make
+
+
+SLIPS = [
+    ("channels.toml", 'id = "jaki"\n', "", "channels.toml: channel number 1 lacks 'id'"),
+    (
+        "channels.toml",
+        "geo_tagged = true",
+        'geo_tagged = "false"',
+        "channel 'jaki' is wrong: geo_tagged must be true or",
+    ),
+    ("channels.toml", 'id = "qlue"', 'id = "jaki"', "channel 'jaki' is there twice"),
+    ("taxonomy.toml", 'name = "Jalan"\n', "", "taxonomy.toml: category 'jalan' lacks 'name'"),
+    (
+        "taxonomy.toml",
+        'aliases = ["Jalan Rusak", "Jalan Berlubang"]',
+        'aliases = "Jalan Rusak"',
+        "'jalan' is wrong: aliases must be",
+    ),
+    ("taxonomy.toml", 'id = "galian"', 'id = "jalan"', "category 'jalan' is there twice"),
+    ("agencies.toml", 'name = "Dinas Bina Marga"\n', "", "agencies.toml: agency 'bina_marga' lacks 'name'"),
+    ("routing.toml", 'category = ["jalan"]', 'category = ["jaln"]', "rule 'jalan_marka' names unknown category 'jaln'"),
+    (
+        "routing.toml",
+        'category = ["jalan"]',
+        'category = "jalan"',
+        "rule 'jalan_marka' is wrong: category must be a list",
+    ),
+    ("routing.toml", 'category = ["jalan"]', 'kategori = ["jalan"]', "rule 'jalan_marka' has unknown key 'kategori'"),
+    ("routing.toml", "[[rule]]", "[rule]", "routing.toml"),
+    ("emergency.toml", "none = [", "nobody = [", "emergency.toml: rule 'kebakaran' has unknown key 'nobody'"),
+    ("sla.toml", 'applies_to = "all"', 'applies_to = "semua"', "rule 'coordination' is wrong: applies_to 'semua'"),
+    ("sla.toml", "channel=lapor", "channel=lapir", "names the channel 'lapir', which is in no registry"),
+    ("sla.toml", 'clock = "coordination"', 'clock = "koordinasi"', "clock 'koordinasi' is none of coordination"),
+    ("sla.toml", "limit_hours = 6", 'limit_hours = "6"', "limit_hours must be a number"),
+    ("sla.toml", "limit_hours = 6\n", "", "rule 'coordination' is wrong: it has no limit"),
+    ("matching.toml", "[level.near_text]", "[level.neartext]", r"\[level.near_text\] is missing"),
+    (
+        "matching.toml",
+        "horizon_days = 30",
+        'horizon_days = "30"',
+        r"\[level.same_author_text\] is wrong: horizon_days must be",
+    ),
+    ("classifier.toml", "accept = 0.45", "", "classifier.toml"),
+    ("classifier.toml", "[thanks]", "[terimakasih]", r"the section \[thanks\] is missing"),
+    ("language.toml", "id = [", "id = 5\nen_ = [", "language.toml"),
+    ("gazetteer/kota.csv", "full_name", "nama", "kota.csv: the column full_name is missing"),
+    ("gazetteer/kelurahan.csv", "-5.73369", "-5,73369", "kelurahan.csv"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "words"), SLIPS)
+def test_a_slip_in_a_file_is_told_with_file_and_entry(
+    slipped: Callable[[str, str, str], Settings], name: str, old: str, new: str, words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        known.load(slipped(name, old, new))
+    assert name in str(caught.value)
+
+
+def test_a_text_of_an_unknown_category_and_a_corpus_without_header_are_told(
+    slipped: Callable[[str, str, str], Settings],
+) -> None:
+    models = slipped("corpus/jalan.tsv", "kind\ttext\n", "").models_dir
+    with pytest.raises(SettingsError, match=r"jalan\.tsv: the first line must name the columns kind and text"):
+        list(known.corpus(models))
+    (models / "corpus" / "jalan.tsv").write_text("kind\ttext\nkeluhan\tlubang\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"jalan\.tsv: line 2 is not a kind, a tab and a text"):
+        list(known.corpus(models))
+    (models / "corpus" / "jalan.tsv").rename(models / "corpus" / "jaln.tsv")
+    with pytest.raises(SettingsError, match=r"jaln\.tsv: 'jaln' is no category of taxonomy\.toml"):
+        list(known.corpus(models))
 
 
 def test_two_categories_with_one_label_are_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The CRM's store: tickets as officers see them, in crm.duckdb or PostgreSQL.
 
 Delivery is an upsert guarded by the ticket's version, in one transaction with its watermark, both
-in the CRM's own database: a second delivery changes nothing. Columns that officers own are written
+in the CRM's own database: a second delivery changes nothing, an older version never overwrites a
+newer one, and of equal versions (a rebuild by mended code) the one delivered last counts. Columns that officers own are written
 once. Contacts go to PostgreSQL only, behind a function that checks a role and logs every call.
 
 Belongs here: the store's tables and delivery. Not here: what the CRM sends back (sources/feedback).
@@ -166,11 +167,14 @@ class DuckStore:
         con = self.con
         con.register("_tickets", tickets)
         con.register("_reports", reports)
-        ours = ", ".join(f'"{c}" = n."{c}"' for c in TICKETS.names if c not in (*OFFICER_COLUMNS, "ticket_id"))
+        mine = [c for c in TICKETS.names if c not in (*OFFICER_COLUMNS, "ticket_id")]
+        ours = ", ".join(f'"{c}" = n."{c}"' for c in mine)
+        was, new = (", ".join(f'{t}."{c}"' for c in mine) for t in "tn")
         with duck.transaction(con, mend=_MEND):
             changed = duck.one(
                 con,
-                f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id AND t.version < n.version",
+                f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id"
+                f" AND t.version <= n.version AND row({was}) IS DISTINCT FROM row({new})",
             )
             added = duck.one(con, "INSERT INTO tickets SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)")
             if reports.num_rows:
@@ -366,7 +370,12 @@ class PostgresStore:
         )
         guard: sql.Composable = sql.SQL("")
         if newer:
-            guard = sql.SQL("WHERE {0}.{1} < excluded.{1}").format(target, sql.Identifier(newer))
+            mine = [c for c in rows.column_names if c != key and c not in keep]
+            was = sql.SQL(", ").join(sql.SQL("{}.{}").format(target, sql.Identifier(c)) for c in mine)
+            new = sql.SQL(", ").join(sql.SQL("excluded.{}").format(sql.Identifier(c)) for c in mine)
+            guard = sql.SQL("WHERE {0}.{1} <= excluded.{1} AND ROW({2}) IS DISTINCT FROM ROW({3})").format(
+                target, sql.Identifier(newer), was, new
+            )
         done = self.con.execute(
             sql.SQL(
                 "INSERT INTO {target} ({names}) SELECT {names} FROM {staged} ON CONFLICT ({key}) DO UPDATE SET {updates} {guard}"

@@ -90,7 +90,7 @@ def connect(
 _FULL = ("no space left", "disk quota", "disk is full", "file too large", "max_temp_directory_size")
 _FORBIDDEN = ("permission denied", "read-only file system", "operation not permitted")
 # Of the others a mistake in our SQL or a broken key speaks, which nothing but a change of code mends.
-FILE_ERRORS = (
+_FILE_ERRORS = (
     duckdb.IOException,
     duckdb.InternalException,
     duckdb.FatalException,
@@ -121,6 +121,13 @@ def is_full(error: Exception) -> bool:
     return any(words in str(error).lower() for words in _FULL)
 
 
+def of_the_file(error: duckdb.Error) -> bool:
+    """Whether disk or file are at fault, not a key or our SQL."""
+    if isinstance(error, duckdb.TransactionException):  # a COMMIT that fails says why in words alone
+        return is_full(error)
+    return isinstance(error, _FILE_ERRORS) or type(error) is duckdb.Error  # a wrong checksum has no class of its own
+
+
 @contextmanager
 def told(path: Path | str, *, mend: str = REBUILD) -> Iterator[None]:
     """What befalls the file, in our errors; broken keys and wrong SQL stay as DuckDB says them."""
@@ -129,9 +136,7 @@ def told(path: Path | str, *, mend: str = REBUILD) -> Iterator[None]:
     except OSError as error:
         raise failure(path, error, mend=mend) from error
     except duckdb.Error as error:
-        # A COMMIT that fails says why in words alone: the disk, or a key that stands there twice.
-        commit_failed = isinstance(error, duckdb.TransactionException) and is_full(error)
-        if not (isinstance(error, FILE_ERRORS) or commit_failed):
+        if not of_the_file(error):
             raise
         raise failure(path, error, mend=mend) from error
 

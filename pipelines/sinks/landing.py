@@ -152,13 +152,11 @@ class Landing:
 
     def streams(self) -> list[tuple[str, str]]:
         """(channel, stream) of everything that ever landed, sorted."""
-        if not self.root.is_dir():
-            return []
         return sorted(
             (channel.name, stream.name)
-            for channel in self.root.iterdir()
+            for channel in _inside(self.root)
             if channel.is_dir() and channel.name != ORDER
-            for stream in channel.iterdir()
+            for stream in _inside(channel)
             if stream.is_dir()
         )
 
@@ -178,7 +176,7 @@ class Landing:
         """LANDED rows of one batch, in landing order."""
         try:
             return pq.read_table(self.path(ref), columns=columns, partitioning=None).replace_schema_metadata(None)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise PermanentError(
                 f"landing file {ref.channel}/{ref.stream} number {ref.sequence} cannot be read ({error}); "
                 "restore it from a backup: nothing may be loaded past it"
@@ -204,9 +202,16 @@ class Landing:
         """Entries of the order log after `above`, in order."""
         number = above + 1
         while (path := self._order_path(number)).exists():
-            raw = orjson.loads(path.read_bytes())
-            batches = (BatchRef(c, s, n) for c, s, first, last in raw["batches"] for n in range(first, last + 1))
-            yield Entry(number, tuple(batches), raw["versions"])
+            try:
+                raw = orjson.loads(path.read_bytes())
+                batches = [BatchRef(c, s, n) for c, s, first, last in raw["batches"] for n in range(first, last + 1)]
+                entry = Entry(number, tuple(batches), raw["versions"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise PermanentError(
+                    f"entry {number} of the order log cannot be read ({path}: {type(error).__name__});"
+                    " restore it from a backup: nothing may be loaded past it"
+                ) from error
+            yield entry
             number += 1
 
     def _order_path(self, number: int) -> Path:
@@ -241,7 +246,7 @@ def _encode(messages: Sequence[Message], day: date, footer: dict[str, Any]) -> b
 def _footer(path: Path) -> Footer:
     try:
         metadata = pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise PermanentError(f"landing file {path} cannot be read ({error}); restore it from a backup") from error
     if not metadata.metadata or b"kanal" not in metadata.metadata:
         raise PermanentError(f"landing file {path} is none of Kanal's: it has no footer; restore it from a backup")
@@ -262,14 +267,23 @@ def _footer(path: Path) -> Footer:
 # --- files ---
 
 
-def _shards(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(p for p in folder.iterdir() if p.name.isdigit())
+    except OSError as error:
+        raise PermanentError(
+            f"landing: {folder} cannot be listed ({error.strerror}); use the account that Kanal runs under"
+        ) from error
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(p for p in _inside(folder) if p.name.isdigit())
 
 
 def _numbered(shard: Path, suffix: str) -> list[tuple[int, Path]]:
-    return [(int(p.stem), p) for p in shard.iterdir() if p.suffix == suffix and p.stem.isdigit()]
+    return [(int(p.stem), p) for p in _inside(shard) if p.suffix == suffix and p.stem.isdigit()]
 
 
 def _newest(folder: Path, suffix: str) -> tuple[int, Path] | None:

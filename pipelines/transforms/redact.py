@@ -27,7 +27,7 @@ _ASCII_OF = (
     | dict.fromkeys((0xA0, 0x2007, 0x2009, 0x202F), ord(" "))
     | dict.fromkeys((0xFE0F, 0x20E3), ord("-"))  # digits as key caps
 )
-_ODD = re.compile("[" + "".join(map(chr, _ASCII_OF)) + "]")
+_ODD = frozenset(map(chr, _ASCII_OF))
 
 _EMAIL = re.compile(
     r"(?:\w{1,30}['&#])?[\w.+-]{1,64}(?:@|\s?[\[(]\s?(?:at|@)\s?[\])]\s?)[\w-]{1,63}"
@@ -38,6 +38,12 @@ _EMAIL = re.compile(
     re.I,
 )
 _HANDLE = re.compile(r"(?<![0-9@])@(?=_{0,3}[a-z])(\w(?:[\w.]{0,60}\w)?)", re.I)
+_PROFILE = re.compile(
+    r"\b(?:facebook|fb|instagram|twitter|tiktok|threads|x)\.(?:com|net)/"
+    r"(?!(?:groups?|share|p|reels?|watch|photos?|permalink|stor(?:y|ies)|posts?|i|hashtag|search|explore|events?|profile)\b)"
+    r"@?(\w(?:[\w.]{0,60}\w)?)",
+    re.I,
+)
 # Words in the handle of an office: a citizen who calls it names who is meant. The short ones begin a word.
 _OFFICIAL = re.compile(
     r"jakarta|pemprov|pemkot|dishub|satpol|kelurahan|kecamatan|gubernur|(?:\b|[_\d])(?:dki|pln|tj_|jsc|bumd)|dki\b",
@@ -48,36 +54,42 @@ _MANY_DIGITS = re.compile(r"\d(?:[ .,()/_:=*\n~|-]{0,3}\d){6}")
 _WIDE = r"(?:[ ./_:=*\n~|-]{1,3}|,)"  # what people put between whole groups of digits
 # Not the rest of a longer number; but the number of a list ("1.0812..") is none, unless a coordinate follows.
 _LISTED = r"(?:(?<=^\d[.,])|(?<=\s\d[.,])|(?<=\s\d\d[.,]))(?=[+(]?\d{4})(?!\d{3,20}[, ]{1,3}10[5-7][.,])"
-_ALONE = rf"(?<!\d)(?:(?<!\d[.,/-])|{_LISTED})"
+_ALONE = rf"(?<!\d)(?<!\d\d\d[=:*_])(?:(?<!\d[.,/-])|{_LISTED})"
 _FREE = rf"(?<!\d)(?:(?<!\d[.,])|{_LISTED})(?<!jk)(?<!kn-)"
 _NOT_RT = r"(?:(?<!r[tw])(?<!r[tw][ .:/])|(?=\(?0\d{6}))"
 # 16 digits, as NIK and family card numbers are, in groups as letters show them; four years or two dates are not one.
 _NIK = re.compile(
-    _ALONE + rf"(?!(?:(?:19|20)\d\d{_WIDE}){{3}}(?:19|20)\d\d(?!\d))(?!\d\d?[./-]\d\d?[./-](?:19|20)\d\d(?!\d))"
-    r"\d(?:(?:[ .-]?\d){15}"
-    r"|(?<!0)(?<!\d\d[ =:*_]\d)(?=(?:[ ./_:=*\n~|,-]{0,3}\d){15}(?!\d))"
-    + rf"\d{{3,11}}(?:{_WIDE}\d{{4,12}}){{1,3}})(?!\d)"
+    r"(?=\d)"
+    + _ALONE
+    + rf"(?!(?:(?:19|20)\d\d{_WIDE}){{3}}(?:19|20)\d\d(?!\d))(?!\d\d?[./-]\d\d?[./-](?:19|20)\d\d(?!\d))"
+    r"\d(?:[ .-]?\d){15}(?!\d)"
+    # Between whole groups anything, but the same; or the end of a line. Not from a year on, nor from within a ticket's number.
+    rf"|{_ALONE}(?<!jk)(?<!kn-)(?<!\d\d\d[ .,/-])(?=[1-9]\d{{3}})(?!20|19\d\d\D)"
+    rf"(?:\d{{4}}(?P<four>{_WIDE})\d{{4}}(?P=four)\d{{4}}(?P=four)\d{{4}}|\d{{6}}(?P<six>{_WIDE})\d{{6}}(?P=six)\d{{4}}"
+    r"|\d{4}\n\d{12}|\d{6}\n\d{10}|\d{8}\n\d{8}|\d{12}\n\d{4})(?!\d)"
     r"|(?<=nik)(?!\])\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)"
     r"|(?<=ktp)\W{0,4}(?:no\w{0,3}\W{0,3})?\d(?:[ .-]?\d){11,18}(?!\d)",
     re.I,
 )
-# What follows the 8x of a mobile number: little between the digits, or more between whole groups.
+# What follows the 8x of a mobile number if more stands between its groups: the same each time, or it is a list.
 _GROUPS = (
-    rf"\d{{0,3}}(?:(?:{_WIDE}\d{{3,5}}){{2}}|{_WIDE}\d{{5,9}}|{_WIDE}\d{{3,4}}(?:{_WIDE}\d{{2,3}}){{2}}"
-    rf"|(?:{_WIDE}\d\d){{3,4}})(?!\d)"
+    rf"(?:\d{{1,3}}(?P<a>{_WIDE})\d{{3,5}}(?:(?P=a)|[ .-])\d{{3,5}}|(?P<b>{_WIDE})\d{{3,5}}(?P=b)\d{{3,5}}"
+    rf"|\d{{1,3}}{_WIDE}\d{{6,9}}|{_WIDE}\d{{7,9}}|\d{{0,3}}(?P<c>{_WIDE})\d{{3,4}}(?:(?P=c)\d{{2,3}}){{2}}"
+    rf"|\d{{0,3}}(?P<d>{_WIDE})\d\d(?:(?P=d)\d\d){{2,3}})(?!\d)"
 )
 # Mobile numbers (08.., 628.., +62 8..), landlines with their area code, numbers abroad with a plus, and
 # whatever stands after "telp" or "hp". Not JK numbers: those are tickets.
 _PHONE = re.compile(
-    _FREE + r"\(?(?:(?:\+|00)?62\)?[ .-]{0,2}(?:\(?0\)?[ .-]?)?|0)8[1-9]\)?(?:[ .)-]{0,2}\d){6,10}(?!\d)"
+    rf"(?=[(+\d])(?:{_FREE}"
+    + r"\(?(?:(?:\+|00)?62\)?[ .-]{0,2}(?:\(?0\)?[ .-]?)?|0)8[1-9]\)?(?:[ .)-]{0,2}\d){6,10}(?!\d)"
     r"(?!(?<=\s\d)[.,)] ?\d)"  # the 2 of "1. 0812.. 2. 0813.." stands alone
     rf"|{_FREE}{_NOT_RT}\(?(?:(?:\+|00)?62\)?{_WIDE}?(?:\(?0\)?{_WIDE}?)?|0)8[1-9]{_GROUPS}"
     rf"|{_FREE}(?<!\d/)(?:\(?0[2-7]\d{{1,2}}\)?|(?:\+|00)?62[ .-]?\(?[2-7]\d{{1,2}}\)?)"
     r"[ .-]{0,3}\d{3,4}[ .-]?\d{3,4}(?!\d)"
-    rf"|{_FREE}(?<!\d/){_NOT_RT}\(?0[2-7]\d{{1,2}}\)?{_WIDE}\d{{3,4}}{_WIDE}\d{{3,4}}(?!\d)"
+    rf"|{_FREE}(?<!\d/){_NOT_RT}\(?0[2-7]\d{{1,2}}\)?(?:(?P<e>{_WIDE})\d{{3,4}}(?:(?P=e)|-)\d{{3,4}}|{_WIDE}\d{{7,8}})(?!\d)"
     r"|(?<!\d)(?<!\d[ -])0[ -]{1,2}8(?:[ -]{1,2}\d){7,11}(?![ -]?\d)"  # one by one
-    r"|\+\d(?:[ .()-]{0,2}\d){7,14}(?!\d)"
-    r"|(?:(?<=telp)|(?<=tlp)|(?<=tlpn)|(?<=telpon)|(?<=telepon)|(?<=\bhp)|(?<=\bwa)|(?<=whatsapp))"
+    r"|\+\d(?:[ .()-]{0,2}\d){7,14}(?!\d))"
+    r"|(?<=[pna])(?:(?<=telp)|(?<=tlp)|(?<=tlpn)|(?<=telpon)|(?<=telepon)|(?<=\bhp)|(?<=\bwa)|(?<=whatsapp))"
     r"[ .:=-]{0,3}(?:no\w{0,3}[ .:]{0,3})?\d(?:[ .-]?\d){6,15}(?!\d)",
     re.I,
 )
@@ -86,7 +98,7 @@ _MAYBE_BARE = re.compile(r"(?<!\d)8[1-9]\d")
 _BARE = re.compile(
     r"\b(?:wa|whatsapp|hp|te?le?po?n?|hub|hubungi|kontak|contact|nomor|nomer|no|cp|call|sms)\b[ .:=-]{0,3}"
     r"(?:(?:ke|di|no|nomor|nomer|hp|wa|telp|saya|kami|aja|saja|ini|pak|bu)\b[ .:=-]{1,3}){0,4}"
-    rf"(8[1-9](?:\d(?:[ .-]?\d){{6,9}}(?!\d)|{_GROUPS}))",
+    rf"(8[1-9](?:\d{{7,10}}(?!\d)|{_GROUPS}))",
     re.I,
 )
 _PLATE_CODES = (
@@ -115,9 +127,10 @@ _NAMED_PLATE = re.compile(
 TOKENS = {
     "email": "[SUREL]", "nik": "[NIK]", "phone": "[TELEPON]", "plate": "[PLAT]", "name": "[NAMA]", "handle": "[AKUN]",
 }  # fmt: skip
-# What stands where a name should, and is nobody's.
+# What stands where a name should, and is nobody's; and the words of the tokens.
 _NOBODY = frozenset(
-    "anonim anonymous pelapor warga masyarakat jakarta unknown penduduk pengguna pengirim admin facebook twitter".split()
+    "anonim anonymous pelapor warga masyarakat jakarta unknown penduduk pengguna pengirim admin facebook twitter"
+    " surel nik telepon plat nama akun".split()
 )
 _WORDS = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"(.*?)(?:\s*\(@([\w.]{2,60})\))?\s*", re.S)
@@ -136,8 +149,8 @@ def redact(drafts: pd.DataFrame, *, key: bytes) -> tuple[pd.DataFrame, pd.DataFr
     refs = column(drafts, "author_ref")
     authors = list(zip(column(drafts, "author_name"), refs, strict=True))
     changed = {
-        "text": [mask(_unname(t, *a)) for t, a in zip(column(drafts, "text"), authors, strict=True)],
-        "title": [mask(_unname(t, *a)) if t else t for t, a in zip(column(drafts, "title"), authors, strict=True)],
+        "text": [_mask_own(t, *a) for t, a in zip(column(drafts, "text"), authors, strict=True)],
+        "title": [_mask_own(t, *a) if t else t for t, a in zip(column(drafts, "title"), authors, strict=True)],
         "address_text": [mask(t) if t else t for t in column(drafts, "address_text")],
         "author_key": [author_key(a, key) if a else None for a in refs],
         "conversation_key": [author_key(c, key) if c else None for c in column(drafts, "conversation_ref")],
@@ -164,10 +177,12 @@ def mask(text: str) -> str:
 
 def _mask(text: str) -> str:
     """Patterns look at the ASCII shape of the text; what they find is replaced in the text itself."""
-    shape = text if text.isascii() or not _ODD.search(text) else text.translate(_ASCII_OF)
+    shape = text if text.isascii() or _ODD.isdisjoint(text) else text.translate(_ASCII_OF)
     if "@" in shape or "at)" in shape or "at]" in shape or "AT)" in shape or "AT]" in shape:
         text, shape = _sub(_EMAIL, TOKENS["email"], text, shape)
         text, shape = _sub(_HANDLE, _hide_handle, text, shape)
+    if ".com/" in shape or ".net/" in shape:
+        text, shape = _sub(_PROFILE, _hide_profile, text, shape)
     if _MANY_DIGITS.search(shape):
         text, shape = _sub(_NIK, _after_name(TOKENS["nik"]), text, shape)
         text, shape = _sub(_PHONE, _after_name(TOKENS["phone"]), text, shape)
@@ -211,15 +226,23 @@ def _hide_handle(match: re.Match[str]) -> str:
     return match.group() if _OFFICIAL.search(match.group()) else TOKENS["handle"]
 
 
-def _unname(text: str, name: str | None, ref: str | None) -> str:
-    """The text without its author's own name and handle, as whole words in any case."""
+def _hide_profile(match: re.Match[str]) -> str:
+    return match.group() if _OFFICIAL.search(match.group(1)) else _hide_group(TOKENS["handle"])(match)
+
+
+def _mask_own(text: str, name: str | None, ref: str | None) -> str:
+    """`mask`, and then without its author's own name and handle, as whole words in any case.
+
+    In that order, because a name is often half of a mail address; and masked again, as `mask` says why.
+    """
+    text = mask(text)
     if not text or not (own := _own(name, ref)):
         return text
-    lower = text.lower()
+    lower, unnamed = text.lower(), text
     for first, spelt in own:
         if first in lower:
-            text = re.sub(spelt, TOKENS["name"], text, flags=re.I)
-    return text
+            unnamed = re.sub(spelt, TOKENS["name"], unnamed, flags=re.I)
+    return text if unnamed == text else mask(unnamed)
 
 
 @lru_cache(maxsize=65_536)
@@ -252,7 +275,7 @@ def _mask_files(files: str | None, name: str | None, ref: str | None) -> str | N
     if not files or '"name":"' not in files:
         return files
     masked = [
-        f | {"name": mask(_unname(f["name"], name, ref))} if isinstance(f.get("name"), str) else f
+        f | {"name": _mask_own(f["name"], name, ref)} if isinstance(f.get("name"), str) else f
         for f in orjson.loads(files)
     ]
     return orjson.dumps(masked).decode()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.contracts import Message, Stream
-from pipelines.errors import PermanentError
+from pipelines.errors import PermanentError, TransientError
 from pipelines.sinks.landing import BatchRef, Head, Landing, put_if_absent
 
 STREAM = Stream("jaki", "app", "export", {"inbox": "jaki"})
@@ -187,3 +190,51 @@ def test_put_if_absent_never_replaces_and_leaves_no_scraps(tmp_path: Path) -> No
     assert not put_if_absent(path, b"second")
     assert path.read_bytes() == b"first"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_the_folder_that_holds_landing_can_be_reached_by_analysts(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        put(Landing(tmp_path / "data" / "landing"), Head(-1, None), ["a"])
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "data" / "landing").stat().st_mode) == 0o700
+
+
+def test_a_full_disk_is_waited_for_and_leaves_no_scraps(tmp_path: Path) -> None:
+    landing = Landing(tmp_path)
+    head = put(landing, Head(-1, None), ["a"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(TransientError, match=f"landing: {tmp_path}/jaki/app/000000 cannot be written .*free space"):
+            put(landing, head, ["b"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in (tmp_path / "jaki" / "app" / "000000").iterdir()] == ["000000000.parquet"]
+    assert put(landing, head, ["b"]) == Head(1, {"n": ["b"]})
+
+
+def test_a_folder_that_cannot_be_written_is_for_a_person(tmp_path: Path) -> None:
+    (tmp_path / "jaki").write_text("a file where a folder should be")
+    with pytest.raises(PermanentError, match=f"landing: {tmp_path}/jaki/app/000000 cannot be written .*permissions"):
+        put(Landing(tmp_path), Head(-1, None), ["a"])
+
+
+def test_a_file_of_somebody_else_in_landing_is_told_as_such(tmp_path: Path) -> None:
+    landing = Landing(tmp_path)
+    put(landing, Head(-1, None), ["a"])
+    ref = BatchRef("jaki", "app", 0)
+    pq.write_table(pa.table({"x": [1]}), landing.path(ref))
+    with pytest.raises(PermanentError, match="restore it from a backup"):
+        landing.footer(ref)
+
+
+def test_a_torn_entry_of_the_order_log_is_told_and_nothing_goes_past_it(tmp_path: Path) -> None:
+    landing = Landing(tmp_path)
+    for number in range(2):
+        landing.append_order(number, [BatchRef("jaki", "app", number)], {"code": "1"})
+    landing._order_path(0).write_bytes(b'{"batches": [["ja')
+    with pytest.raises(PermanentError, match="entry 0 of the order log cannot be read .*restore it from a backup"):
+        list(landing.order())

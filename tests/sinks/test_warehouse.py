@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -174,3 +178,52 @@ def test_a_file_that_another_program_holds_is_waited_for(path: Path, tmp_path: P
         holder.communicate("")
     with open_warehouse(path) as warehouse:
         assert warehouse.last_entry() == 0
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file may grow past `size` bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_waited_for_and_the_file_stays_as_it_was(path: Path) -> None:
+    write(path)
+    with open_warehouse(path) as warehouse:
+        before = warehouse.table_hashes()
+        size = path.stat().st_size
+        with (
+            full_disk(size),
+            pytest.raises(TransientError, match=r"warehouse\.duckdb cannot be written: no space left"),
+        ):
+            warehouse.write(made.rows(3000, entry=1))
+    with open_warehouse(path) as warehouse:
+        assert warehouse.table_hashes() == before
+
+
+def test_a_full_disk_at_the_first_opening_leaves_nothing_that_must_be_cleared_away(path: Path) -> None:
+    with full_disk(0), pytest.raises(TransientError, match="no space left"):
+        duck.connect(path, {})
+    path.write_bytes(b"")
+    with open_warehouse(path) as warehouse:
+        assert warehouse.last_entry() == -1
+
+
+def test_a_bad_block_is_told_with_how_to_mend_it(path: Path) -> None:
+    write(path)
+    with path.open("r+b") as file:
+        file.seek(3 * 4096 + 100)
+        file.write(b"\xff" * (path.stat().st_size - 3 * 4096 - 100))
+    with pytest.raises(PermanentError, match="If it is damaged, restore it"):
+        duck.connect(path, {}, mend="restore it").close()
+
+
+def test_what_lies_beside_the_file_is_for_its_owner_alone_too(path: Path) -> None:
+    with open_warehouse(path) as warehouse:
+        warehouse.write(made.rows(30))
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
+    assert modes["warehouse.duckdb.wal"] == modes["warehouse.duckdb"] == 0o600

@@ -720,3 +720,11 @@ def test_an_export_put_over_another_brings_the_same_identities(mixed: Path, tmp_
     second = pull(folder, first[-1].cursor)
     again = {identity(m) for m in messages(second)}
     assert ({identity(m) for m in messages(first)} < again, len(again)) == (True, 4)
+
+
+def test_a_database_whose_schema_is_garbled_is_refused(inbox: Path) -> None:
+    raw = inbox.read_bytes()
+    assert raw.count(b"TextDecoded")
+    inbox.write_bytes(raw.replace(b"TextDecoded", b"Text\xff\xfecoded"[:11]))
+    with pytest.raises(PermanentError, match="sms/uji: .*restore the file from its backup"):
+        pull(inbox)

@@ -107,6 +107,8 @@ def test_what_names_a_place_a_ticket_a_time_or_a_price_survives(
         f"Jl. Kenanga {house % 40 + 1} No. {house} RT {rt:03d}/RW {rw:03d}, rt{rt}/{rw}, {postcode}."
         f" JK{year % 100:02d}{month:02d}{day:02d}{number:04d} tahun {year}, {day:02d}-{month:02d}-{year} jam {hour:02d}.30"
         f" Rp {price}.500.000 dan Rp{price}000, blok B {house} sejak {day}/{month}/{year}"
+        f" s.d. {day:02d}/{month:02d}/{year} - {day:02d}-{month:02d}-{year}, {hour:02d}:30 - {hour:02d}:45 dan {year}/{year + 1}"
+        f"\nRp 1.08{price % 9}.{price:03d}.000, rute {house}/{price}, no {house}-{number} RT {rt:03d}/{rw:03d}\n{postcode} hub RT"
     )
     assert mask(text) == text
 
@@ -153,13 +155,14 @@ def _drafts(**given: str | None) -> pd.DataFrame:
             "Sari Dewi (@sari_dewi9)",
             "x:1",
             "Hormat, Sari Dewi\nig: sari_dewi9 @sari_dewi9",
-            "Hormat, [NAMA]\nig: [NAMA] [NAMA]",
+            "Hormat, [NAMA]\nig: [NAMA] [AKUN]",
         ),
+        ("Sari Dewi", None, "tulis ke sari.dewi@example.com", "tulis ke [SUREL]"),
         ("Sari", None, "Sari di Jalan Sari", "Sari di Jalan Sari"),
         ("Canarina", None, "dari canarina, bukan canarinawati", "dari [NAMA], bukan canarinawati"),
         ("Warga", "sms:1708", "warga resah", "warga resah"),
         ("Warga Jakarta", None, "warga Jakarta resah", "warga Jakarta resah"),
-        (None, "fb:sari.contoh", "lihat facebook.com/sari.contoh ya", "lihat facebook.com/[NAMA] ya"),
+        (None, "fb:sari.contoh", "facebook.com/sari.contoh ya, sari.contoh", "facebook.com/[AKUN] ya, [NAMA]"),
         (None, None, "RT @warga_contoh: jalan rusak @pemprov_contoh", "RT [AKUN]: jalan rusak @pemprov_contoh"),
     ],
 )

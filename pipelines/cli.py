@@ -206,6 +206,9 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
             "Streams (times in WIB)", columns, rows, numbers=("batches", "messages", "waiting", "quarantined")
         )
     )
+    for row in found["streams"]:
+        if row["note"]:
+            console.out.print(f"{row['stream']}: {row['note']}", style="yellow", markup=False)
     console.out.print(f"\nsnapshot: {found['snapshot'] or 'none yet; run: kanal run'}", soft_wrap=True)
 
 

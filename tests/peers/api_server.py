@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Asked:
     headers: dict[str, str]
 
 
-class ApiServer:
+class ApiServer(ABC):
     """Serves while used as a context manager; `url` is its address."""
 
     def __init__(self) -> None:
@@ -48,8 +49,9 @@ class ApiServer:
         self.faults: deque[Fault | None] = deque()  # None: let one request through
         self.before: Callable[[Asked], None] | None = None  # sees each request before it is answered
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Answer:
-        raise NotImplementedError
+        """What the vendor would answer."""
 
     @property
     def url(self) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 import dagster as dg  # noqa: TID251 - it is what is measured
 import psutil
 
-from pipelines import knowledge as known
+from pipelines import classifiers
 from pipelines import settings as kanal_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +86,7 @@ def measure(folder: Path, messages: int, ticks: int) -> None:
     (folder / "home" / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
     config = folder / "kanal.toml"
     config.write_text(TOML, "utf-8")
-    known.build_classifier(kanal_settings.load(config))
+    classifiers.build(kanal_settings.load(config))
     environment = os.environ | {"DAGSTER_HOME": str(folder / "home"), "KANAL_CONFIG": str(config)}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from pipelines import knowledge as known
+from pipelines import classifiers
 from pipelines.contracts import WIB, Message
 from pipelines.settings import default_models_dir
 
@@ -33,7 +33,11 @@ _NAMES = ("Melati", "Mawar", "Kenanga", "Cempaka", "Anggrek", "Flamboyan", "Dahl
 def messages(count: int, *, seed: int = SEED, fetched_at: datetime | None = None) -> Iterator[Message]:
     """`count` messages in the order in which they were said, as an export stream would land them."""
     rng = np.random.default_rng(seed)
-    texts = [(c, t) for c, kind, t in known.corpus(default_models_dir()) if kind == "complaint" and c != "lainnya"]
+    texts = [
+        (line.category, line.text)
+        for line in classifiers.corpus(default_models_dir())
+        if line.kind == "complaint" and line.category != "lainnya"
+    ]
     areas = _areas(default_models_dir() / "gazetteer" / "kelurahan.csv")
     recent: list[dict[str, str]] = []
     for n in range(count):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines import classifiers
 from pipelines import knowledge as known
 from pipelines.contracts import column
 from pipelines.evaluate import calibration_error
@@ -222,7 +223,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(Path(folder), Path(folder), default_models_dir(), ())
         knowledge = known.load(settings)
-        model = known.load_classifier(known.build_classifier(settings, say=print))
+        model = classifiers.load(classifiers.build(settings, say=print))
         outlines = data / "gazetteer" / "jakarta_kelurahan.geojson"
         boundaries = known.read_boundaries(outlines) if outlines.exists() else None
         steps = (

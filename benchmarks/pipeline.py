@@ -55,10 +55,10 @@ def measure(count: int, folder: Path) -> dict[str, object]:
         landed = landing.put(stream, head, batch, {"n": head.sequence + 2}, source_version="1", run_id="bench", now=now)
         head = landed or head
     seconds = {"(made and landed)": time.perf_counter() - begin}
-    from pipelines.knowledge import build_classifier
+    from pipelines.classifiers import build
 
     begin = time.perf_counter()
-    build_classifier(found)
+    build(found)
     seconds["(classifier built)"] = time.perf_counter() - begin
     with _Peak() as peak:
         begin = time.perf_counter()

@@ -33,6 +33,7 @@ def once(count: int, data_dir: Path) -> dict[str, float]:
     import pandas as pd
 
     from benchmarks import generate
+    from pipelines import classifiers
     from pipelines import knowledge as known
     from pipelines.settings import Settings, default_models_dir
     from pipelines.transforms.classify import classify
@@ -43,7 +44,7 @@ def once(count: int, data_dir: Path) -> dict[str, float]:
 
     settings = Settings(data_dir, data_dir, default_models_dir(), ())
     knowledge = known.load(settings)
-    model = known.load_classifier(known.build_classifier(settings))
+    model = classifiers.load(classifiers.build(settings))
     frame = _drafts(list(generate.messages(count)))
     chunks = [frame.iloc[i : i + _CHUNK] for i in range(0, count, _CHUNK)]
     steps: dict[str, Callable[[pd.DataFrame], Any]] = {

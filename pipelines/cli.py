@@ -33,7 +33,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-model = typer.Typer(no_args_is_help=True, help="Build and measure the classifier.")
+model = typer.Typer(no_args_is_help=True, help="Train, measure and choose the classifier.")
 gazetteer = typer.Typer(no_args_is_help=True, help="Places: install boundaries.")
 app.add_typer(model, name="model")
 app.add_typer(gazetteer, name="gazetteer")
@@ -41,6 +41,16 @@ app.add_typer(gazetteer, name="gazetteer")
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file.", show_default="$KANAL_CONFIG or kanal.toml")
 ]
+Mapping = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="TOML that tells the columns and labels; see docs/engineer.md.",
+        show_default="columns named text, category, agency, kind, date, id",
+    ),
+]
+Only = Annotated[str | None, typer.Option(help="Only rows where COLUMN matches a pattern, e.g. 'report_id=*[02468]'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for scripts.")]
 
 
@@ -344,26 +354,54 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
 
 
 @model.command()
-def train(config: Config = None, as_json: AsJson = False) -> None:
-    """Build the classifier from models/corpus and models/classifier.toml.
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", exists=True, dir_okay=False, help="CSV of your labelled reports.", show_default="models/corpus"
+        ),
+    ] = None,
+    mapping: Mapping = None,
+    only: Only = None,
+    holdout: Annotated[
+        float, typer.Option(min=0.05, max=0.5, help="Share of the rows, the newest, to compare classifiers on.")
+    ] = 0.2,
+    force: Annotated[bool, typer.Option("--force", help="Use it even where it judges worse.")] = False,
+    refit: Annotated[bool, typer.Option(help="Learn from the newest rows too, once they were compared on.")] = True,
+    keep: Annotated[int, typer.Option(min=1, help="Versions to keep.")] = 5,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the classifier on your own history, and use it if it judges no worse than the one in use.
 
-    Runs do this by themselves whenever corpus or config changed; the result is cached by their hash, and the same
-    state gives the same weights.
+    The older rows are learned from, the newest are judged by both; a worse one is refused (exit code 1). Without --from
+    the starter is built from models/corpus, which runs do by themselves.
+
+    Example: `kanal model train --from laporan-2024.csv --mapping laporan.toml`
     """
-    from pipelines import console
-    from pipelines import knowledge as known
+    from pipelines import classifiers, console
+    from pipelines.training import train_on
 
     with _told():
         settings = _settings(config)
-        folder = known.classifier_dir(settings)
-        fresh = not folder.exists()
-        known.build_classifier(settings, say=lambda said: console.err.print(said, markup=False))
+        if data is None:
+            folder = classifiers.build_starter(settings, say=lambda said: console.err.print(said, markup=False))
+            if as_json:
+                console.print_json({"version": folder.name, "folder": folder})
+            else:
+                console.out.print(f"starter {folder.name}: {folder}", soft_wrap=True)
+            return
+        with console.stages() as tick:
+            made = train_on(
+                settings, data, mapping=mapping, only=only, holdout=holdout, force=force, refit=refit, progress=tick
+            )
+        old = classifiers.forget(settings, keep=keep) if made.version else []
     if as_json:
-        console.print_json({"version": folder.name, "folder": folder, "trained": fresh})
+        console.print_json({"version": made.version, "refused": made.refused or None, "removed": old, **made.card})
     else:
-        console.out.print(
-            f"classifier {folder.name} {'trained' if fresh else 'was built before'}: {folder}", soft_wrap=True
-        )
+        console.print_trained(made)
+    if made.version is None:
+        raise typer.Exit(FAILED)
 
 
 @model.command()
@@ -374,51 +412,88 @@ def evaluate(
             exists=True, dir_okay=False, help="CSV with labelled texts.", show_default="the corpus, cross-validated"
         ),
     ] = None,
-    text: Annotated[str, typer.Option(help="Column of the text.")] = "text",
-    label: Annotated[
-        str, typer.Option(help="Column of the right category: an id, a name or an alias of models/taxonomy.toml.")
-    ] = "category",
-    only: Annotated[
-        str | None, typer.Option(help="Only rows where COLUMN matches a pattern, e.g. 'report_id=*[02468]'.")
+    mapping: Mapping = None,
+    only: Only = None,
+    version: Annotated[
+        str | None, typer.Option("--model", help="Version to measure.", show_default="the one in use")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures to this file (- for stdout).")
     ] = None,
     config: Config = None,
-    as_json: AsJson = False,
 ) -> None:
-    """Measure the classifier: accuracy, macro-F1, calibration, and how much it decides at its threshold.
+    """Measure the classifier on labelled texts that it never saw.
 
-    Without --data the corpus is cross-validated. With --data the classifier judges texts it never saw.
+    Prints per head accuracy, macro-F1, calibration, what is decided at the threshold, accuracy where the least sure are
+    left out, every label, and the pairs most often confused, with ids of examples. Without --data the corpus is
+    cross-validated.
 
-    Example: `kanal model evaluate --data laporan.csv --text isi --label kategori`
+    Example: `kanal model evaluate --data laporan.csv --mapping laporan.toml --json metrics.json`
     """
     from pipelines import console
     from pipelines.evaluate import evaluate_corpus, evaluate_file
 
     with _told():
         settings = _settings(config)
-        found = (
-            evaluate_corpus(settings)
-            if data is None
-            else evaluate_file(settings, data, text=text, label=label, only=only)
-        )
+        with console.stages() as tick:
+            if data is None:
+                found = evaluate_corpus(settings, progress=tick)
+            else:
+                found = evaluate_file(settings, data, mapping=mapping, only=only, version=version, progress=tick)
+        if json_out is not None and str(json_out) == "-":
+            console.print_json(found)
+            return
+        if json_out is not None:
+            console.write_json(json_out, found)
+    console.print_figures(found)
+
+
+@model.command(name="list")
+def versions(config: Config = None, as_json: AsJson = False) -> None:
+    """Show the versions that are kept, and which one judges."""
+    from pipelines import classifiers, console
+
+    with _told():
+        settings = _settings(config)
+        cards, active = classifiers.kept(settings), classifiers.version_in_use(settings)
     if as_json:
-        console.print_json(found)
+        console.print_json({"active": active, "versions": cards})
         return
-    classes = found.pop("classes")
-    console.out.print(
-        console.table(
-            "Figures", ("figure", "value"), [(k, f"{v:.3f}" if isinstance(v, float) else v) for k, v in found.items()]
+    columns = ("version", "active", "trained at", "data", "rows", "macro-F1")
+    rows: list[tuple[Any, ...]] = [
+        (
+            card["version"], card["active"], card["trained_at"], card["data"], card["rows"],
+            ", ".join(f"{head} {figures['macro_f1']:.3f}" for head, figures in card["heads"].items()),
         )
-    )
-    rows = [(c["label"], c["rows"], *(f"{c[k]:.2f}" for k in ("precision", "recall", "f1"))) for c in classes]
-    console.out.print()
-    console.out.print(
-        console.table(
-            "Classes",
-            ("label", "rows", "precision", "recall", "F1"),
-            rows,
-            numbers=("rows", "precision", "recall", "F1"),
-        )
-    )
+        for card in cards
+    ]  # fmt: skip
+    if active not in [card["version"] for card in cards]:
+        rows.insert(0, (active, True, None, "models/corpus", None, None))
+    console.out.print(console.table("Classifiers", columns, rows, numbers=("rows",)))
+
+
+@model.command()
+def rollback(
+    version: Annotated[
+        str | None,
+        typer.Argument(help="Version to use, or starter.", show_default="the one before the last change"),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let another version judge from the next run on. What was judged stays as it is."""
+    from pipelines import classifiers, console
+
+    with _told():
+        settings = _settings(config)
+        if version is None:
+            version = classifiers.rollback(settings)
+        else:
+            classifiers.activate(settings, None if version == classifiers.STARTER else version)
+    if as_json:
+        console.print_json({"active": version})
+    else:
+        console.out.print(f"{version} judges from the next run on")
 
 
 @gazetteer.command()

@@ -7,8 +7,9 @@ other. Not here: deciding anything.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,8 +19,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipelines.errors import SettingsError
 from pipelines.flow import Progress as Tick
 from pipelines.flow import RunResult
+from pipelines.training import Trained
 
 _WIDE = 160  # columns where there is no terminal to ask: a log or a file
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -30,6 +33,14 @@ def print_json(value: Any) -> None:
     """One JSON document on stdout; dates and paths as text."""
     data = orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     print(data.decode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """One JSON document in a file; SettingsError where it cannot be written."""
+    try:
+        path.write_bytes(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Table:
@@ -97,6 +108,19 @@ def progress() -> Iterator[Tick]:
         yield tick
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (stage, done, of) for training and measuring."""
+    with progress() as tick:
+        steps: dict[str, int] = {}
+
+        def at(stage: str, done: int, of: int) -> None:
+            tick(stage, done - steps.get(stage, 0), of)
+            steps[stage] = done
+
+        yield at
+
+
 class _Lines:
     """Says each stage once."""
 
@@ -150,3 +174,85 @@ def print_run(result: RunResult) -> None:
         )
     for name, what in result.failures.items():
         err.print(f"[red]failed[/red] {show(name)}: {show(what)}")
+
+
+# --- classifiers ----------------------------------------------------------------------------
+
+
+def print_figures(found: dict[str, Any]) -> None:
+    """What `kanal model evaluate` found."""
+    heads = found["heads"]
+    columns = ("", *heads)
+    names = (
+        "rows",
+        "labels",
+        "accuracy",
+        "macro_f1",
+        "calibration_error",
+        "accept",
+        "coverage",
+        "accuracy_where_accepted",
+    )
+    rows = [(name, *(_figure(heads[h][name]) for h in heads)) for name in names]
+    rows += [
+        (f"accuracy of the surest {float(share):.0%}", *(_figure(heads[h]["accuracy_at"][share]) for h in heads))
+        for share in next(iter(heads.values()))["accuracy_at"]
+    ]
+    if "texts_per_second" in found:
+        rows.append(("texts per second, one core", *([f"{found['texts_per_second']:,}"] * len(heads))))
+    out.print(table(f"Classifier {found['model']} on {found['data']}", columns, rows, numbers=tuple(heads)))
+    for head, told in heads.items():
+        classes = [
+            (c["label"], c["rows"], *(f"{c[k]:.2f}" for k in ("precision", "recall", "f1"))) for c in told["classes"]
+        ]
+        out.print(
+            table(f"\n{head}: labels", ("label", "rows", "precision", "recall", "F1"), classes,
+                  numbers=("rows", "precision", "recall", "F1"))
+        )  # fmt: skip
+        pairs = [(p["right"], p["judged"], p["rows"], " ".join(p["examples"])) for p in told["confusion"]]
+        out.print(
+            table(f"\n{head}: most often confused", ("right", "judged", "rows", "e.g."), pairs, numbers=("rows",))
+        )
+    for head, labels in found.get("unknown_labels", {}).items():
+        if labels:
+            most = ", ".join(f"{label} ({rows:,})" for label, rows in list(labels.items())[:8])
+            out.print(
+                f"{head}: {sum(labels.values()):,} rows have labels that are no {head} here: {most}", markup=False
+            )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else show(value)
+
+
+def print_trained(made: Trained) -> None:
+    """What was learned from, how it compares, and whether it judges from now on."""
+    card = made.card
+    rows = [
+        (head, f["rows"], f["labels"], *(_figure(f[k]) for k in ("accuracy", "macro_f1", "calibration_error")),
+         _figure(f["accuracy_at"]["0.8"]), _gained(card["compared"].get(head)))
+        for head, f in card["heads"].items()
+    ]  # fmt: skip
+    columns = ("head", "rows", "labels", "accuracy", "macro-F1", "calibration error", "accuracy of the surest 80%",
+               f"macro-F1 over {card['champion']}")  # fmt: skip
+    out.print(table(f"The newest rows of {card['data']}, never learned from", columns, rows, numbers=columns[1:7]))
+    for what, told in (
+        ("are too few of their label", "small_labels"),
+        ("have a label no alias knows", "unknown_labels"),
+    ):
+        for head, count in card[told].items():
+            if count:
+                out.print(f"{head}: {count:,} of {card['rows']:,} rows {what} and taught nothing", markup=False)
+    if card["also_in_training"] > 0.01:
+        out.print(f"{card['also_in_training']:.1%} of the newest texts stand word for word among the older ones")
+    if made.version:
+        out.print(f"\n{made.version} judges from the next run on; the one before: kanal model rollback", markup=False)
+    else:
+        err.print(f"refused: {made.refused}", style="red", markup=False)
+
+
+def _gained(compared: dict[str, Any] | None) -> str:
+    if compared is None:
+        return "knows no such labels"
+    low, high = compared["interval"]
+    return f"{compared['gain']:+.3f} ({low:+.3f} to {high:+.3f})"

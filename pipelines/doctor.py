@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines import classifiers
 from pipelines import knowledge as known
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, SettingsError
@@ -60,8 +61,9 @@ def _try(name: str, look: Callable[[], str]) -> Check:
 def _models(settings: Settings) -> str:
     knowledge = known.load(settings)
     names = f"{len(knowledge.taxonomy.names)} categories, {len(knowledge.gazetteer.kelurahan)} kelurahan"
-    if known.classifier_dir(settings).exists():
-        return f"{names}; classifier {known.classifier_version(settings.models_dir)} is built"
+    version = classifiers.version_in_use(settings)
+    if classifiers.folder_of(settings, version).exists():
+        return f"{names}; classifier {version} is built"
     return f"{names}; the classifier will be built by the first run (kanal model train builds it now)"
 
 

@@ -1,113 +1,117 @@
-"""How well the classifier judges: on its own corpus, cross-validated, or on an operator's labelled file.
+"""How well a classifier judges: on its own corpus, cross-validated, or on an operator's labelled file.
 
-Belongs here: reading labelled texts and computing figures. Not here: judging (transforms).
+Belongs here: asking it and timing it. Not here: reading labelled files (history), what is computed (figures).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from pipelines import classifiers, history
 from pipelines import knowledge as known
 from pipelines.errors import SettingsError
+from pipelines.figures import figures
 from pipelines.settings import Settings
-from pipelines.transforms.classify import NONE, Thresholds
-from pipelines.transforms.normalise import clean_text
-from pipelines.transforms.redact import mask
+
+if TYPE_CHECKING:
+    from pipelines.transforms.classifier import ComplaintClassifier, Prediction
 
 _PARTS = 5  # of the corpus: each is judged by a classifier that never saw it
+_TIMED = 20_000  # texts at most by which the speed is taken
 
 
-def evaluate_corpus(settings: Settings) -> dict[str, Any]:
+def evaluate_corpus(settings: Settings, *, progress: history.Progress) -> dict[str, Any]:
     """Figures over the whole corpus, each text judged by a classifier trained on the other parts."""
     from sklearn.model_selection import StratifiedKFold
 
-    from pipelines.transforms.classifier import train
+    from pipelines.transforms.fitting import train
 
-    knowledge, config = known.load(settings), known.training(settings)
-    rows = list(known.corpus(settings.models_dir))
-    texts, categories, kinds = [t for _, _, t in rows], [c for c, _, _ in rows], [k for _, k, _ in rows]
-    judged: list[str] = [""] * len(rows)
-    sure = np.zeros(len(rows))
-    kind_right = 0
-    splits = StratifiedKFold(_PARTS, shuffle=True, random_state=config["seed"]).split(texts, categories)
-    for fit, held in splits:
-        nlp = train(
-            [texts[i] for i in fit],
-            {"category": [categories[i] for i in fit], "kind": [kinds[i] for i in fit]},
-            **config,
+    config, accept = classifiers.table(settings, "training"), known.load(settings).thresholds.accept
+    rows = list(classifiers.corpus(settings.models_dir))
+    labels = classifiers.heads(rows)
+    texts = [row.text for row in rows]
+    judged: dict[str, list[str]] = {head: [""] * len(rows) for head in labels}
+    sure = {head: np.zeros(len(rows)) for head in labels}
+    parts = StratifiedKFold(_PARTS, shuffle=True, random_state=int(config["seed"])).split(texts, labels["category"])
+    for part, (fit, aside) in enumerate(parts):
+        progress("judging", part, _PARTS)
+        nlp = train([texts[i] for i in fit], {h: [v[i] for i in fit] for h, v in labels.items()}, **config)
+        found = nlp.get_pipe("complaints").predict([texts[i] for i in aside])
+        for head, prediction in found.items():
+            for place, i in enumerate(aside):
+                judged[head][i] = prediction.labels[prediction.first[place]]
+                sure[head][i] = prediction.confidence[place]
+    told = {h: _told(labels[h], judged[h], sure[h], accept, ()) for h in judged}
+    return {"data": "corpus, cross-validated", "model": classifiers.starter_version(settings.models_dir), "heads": told}
+
+
+def evaluate_file(
+    settings: Settings,
+    data: Path,
+    *,
+    mapping: Path | None = None,
+    only: str | None = None,
+    version: str | None = None,
+    progress: history.Progress,
+) -> dict[str, Any]:
+    """Figures over a CSV that the classifier never saw, per head that the file has labels for."""
+    rows = history.read(settings, data, history.read_mapping(mapping), only=only, progress=progress)
+    folder = classifiers.build(settings) if version is None else classifiers.folder_of(settings, version)
+    if not folder.exists():
+        raise SettingsError(f"no version {version!r} is kept; see: kanal model list")
+    component = classifiers.load(folder)
+    found = judge(component, rows, known.load(settings).thresholds.accept)
+    if not found:
+        raise SettingsError(
+            f"{data}: no label is one that classifier {folder.name} knows (it has {', '.join(component.heads) or 'no head'})"
         )
-        prediction = nlp.get_pipe("complaints").predict([texts[i] for i in held])
-        category, kind = prediction["category"], prediction["kind"]
-        for place, i in enumerate(held):
-            judged[i] = category.labels[category.first[place]]
-            sure[i] = category.confidence[place]
-            kind_right += kind.labels[kind.first[place]] == kinds[i]
-    return figures(categories, judged, sure, knowledge.thresholds) | {"kind_accuracy": kind_right / len(rows)}
-
-
-def evaluate_file(settings: Settings, data: Path, *, text: str, label: str, only: str | None = None) -> dict[str, Any]:
-    """Figures over a CSV that the classifier never saw. Labels no alias knows are counted apart."""
-    frame = pd.read_csv(data, dtype=str, keep_default_na=False)
-    for name in (text, label):
-        if name not in frame:
-            raise SettingsError(f"{data}: no column {name!r}; it has {', '.join(frame.columns)}")
-    if only:
-        name, _, pattern = only.partition("=")
-        if name not in frame or not pattern:
-            raise SettingsError(f"--only {only!r}: write COLUMN=PATTERN with a column of {data}")
-        frame = frame[[fnmatchcase(value, pattern) for value in frame[name]]]
-    knowledge = known.load(settings)
-    wanted = [knowledge.taxonomy.category_of(value) for value in frame[label]]
-    kept = [i for i, value in enumerate(wanted) if value is not None]
-    if not kept:
-        raise SettingsError(f"{data}: no label in column {label!r} is a category of models/taxonomy.toml")
-    spoken = [mask(clean_text(frame[text].iat[i])) for i in kept]
-    component = known.load_classifier(known.build_classifier(settings))
-    category = component.predict(spoken)["category"]
-    judged = [category.labels[i] for i in category.first]
-    found = figures([wanted[i] or "" for i in kept], judged, category.confidence, knowledge.thresholds)
-    return found | {"unknown_labels": len(frame) - len(kept)}
-
-
-def figures(wanted: Sequence[str], judged: Sequence[str], sure: np.ndarray, thresholds: Thresholds) -> dict[str, Any]:
-    """Accuracy, macro-F1, expected calibration error, and what holds at the accept threshold."""
-    right = np.array([w == j for w, j in zip(wanted, judged, strict=True)])
-    accepted = (sure >= thresholds.accept) & np.array([j != NONE for j in judged])
-    labels = sorted(set(wanted) | set(judged))
-    classes = [_class(name, wanted, judged) for name in labels]
-    present = [c for c in classes if c["rows"]]
     return {
-        "rows": len(wanted),
-        "accuracy": float(right.mean()),
-        "macro_f1": float(np.mean([c["f1"] for c in present])),
-        "calibration_error": calibration_error(right, sure),
-        "coverage": float(accepted.mean()),
-        "accuracy_where_accepted": float(right[accepted].mean()) if accepted.any() else 0.0,
-        "classes": classes,
-    }
+        "data": data.name, "digest": rows.digest, "model": folder.name, "rows": len(rows.texts), "heads": found,
+        "unknown_labels": {head: dict(labels.most_common()) for head, labels in rows.unknown.items()},
+        "texts_per_second": speed(component, rows.texts),
+    }  # fmt: skip
 
 
-def _class(name: str, wanted: Sequence[str], judged: Sequence[str]) -> dict[str, Any]:
-    hits = sum(w == name == j for w, j in zip(wanted, judged, strict=True))
-    rows, called = sum(w == name for w in wanted), sum(j == name for j in judged)
-    precision, recall = hits / called if called else 0.0, hits / rows if rows else 0.0
-    both = precision + recall
-    f1 = 2 * precision * recall / both if both else 0.0
-    return {"label": name, "rows": rows, "precision": precision, "recall": recall, "f1": f1}
+def judge(component: ComplaintClassifier, rows: history.History, accept: float) -> dict[str, Any]:
+    """head -> its figures over the rows whose label the classifier knows; `left_out`: rows with another label."""
+    found = {}
+    predicted = component.predict(rows.texts)
+    for head, labels in rows.labels.items():
+        if head not in predicted or not set(labels) & set(predicted[head].labels):
+            continue
+        told = set(predicted[head].labels)
+        known_labels = [label if label in told else None for label in labels]
+        figures_ = _told(known_labels, _first(predicted[head]), predicted[head].confidence, accept, rows.ids)
+        found[head] = figures_ | {"left_out": rows.told[head] - figures_["rows"]}
+    return found
 
 
-def calibration_error(right: np.ndarray, sure: np.ndarray) -> float:
-    """Mean distance between confidence and accuracy over ten equal bins, weighted by their rows."""
-    bins = np.minimum((sure * 10).astype(int), 9)
-    gaps = [
-        abs(right[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean()
-        for b in range(10)
-        if (bins == b).any()
-    ]
-    return float(sum(gaps))
+def _first(prediction: Prediction) -> list[str]:
+    return [prediction.labels[i] for i in prediction.first]
+
+
+def _told(
+    wanted: Sequence[str | None], judged: Sequence[str], sure: np.ndarray, accept: float, ids: Sequence[str]
+) -> dict[str, Any]:
+    rows = [i for i, label in enumerate(wanted) if label is not None]
+    return figures(
+        [wanted[i] or "" for i in rows],
+        [judged[i] for i in rows],
+        sure[rows],
+        accept,
+        [ids[i] for i in rows] if ids else (),
+    )
+
+
+def speed(component: ComplaintClassifier, texts: Sequence[str]) -> int:
+    """Texts a second through predict on this core, all words met before."""
+    some = list(texts[:_TIMED])
+    component.predict(some)
+    started = time.perf_counter()
+    component.predict(some)
+    return round(len(some) / (time.perf_counter() - started))

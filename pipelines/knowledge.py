@@ -1,4 +1,4 @@
-"""models/ and its cache -> what the transforms are passed: taxonomy, routing, gazetteer, matching, classifier.
+"""models/ -> what the transforms are passed: taxonomy, routing, gazetteer, matching.
 
 Belongs here: reading those files, checking them, building the classifier once for each state of
 corpus and config. Not here: what the pipeline does with them (transforms).
@@ -6,24 +6,22 @@ corpus and config. Not here: what the pipeline does with them (transforms).
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import shapely
 from shapely.geometry import shape
 
 from pipelines import entries, rules
-from pipelines.contracts import KINDS, Stream
+from pipelines.contracts import Stream
 from pipelines.entries import flag, number, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
@@ -32,11 +30,6 @@ from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, word
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.route import Routing
 from pipelines.transforms.ticket import Clock
-
-if TYPE_CHECKING:
-    from pipelines.transforms.classifier import ComplaintClassifier
-
-_CLASSIFIER_FORMAT = "2"  # part of the cache key: raise it when classifier.py changes what it learns
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +71,15 @@ def load(settings: Settings) -> Knowledge:
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
     gazetteer = _gazetteer(models / "gazetteer", boundaries)
-    taxonomy = _taxonomy(models / "taxonomy.toml")
+    categories = taxonomy(models)
     thresholds, accept_place = _thresholds(models / "classifier.toml")
     return Knowledge(
         channels=registry,
         languages=_languages(models / "language.toml"),
-        taxonomy=taxonomy,
+        taxonomy=categories,
         thresholds=thresholds,
         accept_place=accept_place,
-        routing=rules.routing(models, gazetteer, looks, taxonomy.names),
+        routing=rules.routing(models, gazetteer, looks, categories.names),
         clocks=rules.clocks(models / "sla.toml", registry),
         gazetteer=gazetteer,
         matching=_matching(models / "matching.toml"),
@@ -139,7 +132,7 @@ def names(settings: Settings) -> Names:
     """Names for whatever shows figures to people."""
     models = settings.models_dir
     return Names(
-        _taxonomy(models / "taxonomy.toml").names,
+        taxonomy(models).names,
         {a.id: a.name for a in rules.agencies(models / "agencies.toml").values()},
         {c.id: c.name for c in channels(settings).values()},
         _csv(models / "gazetteer" / "kelurahan.csv"),
@@ -173,7 +166,9 @@ def channels(settings: Settings) -> dict[str, Channel]:
     return found
 
 
-def _taxonomy(path: Path) -> Taxonomy:
+def taxonomy(models: Path) -> Taxonomy:
+    """Categories with their labels. SettingsError names the entry at fault."""
+    path = models / "taxonomy.toml"
     found = entries.entries(path, "category")
     aliases: dict[str, str] = {}
     for entry in found:
@@ -313,81 +308,3 @@ def install_boundaries(settings: Settings, file: Path) -> dict[str, int]:
     shutil.copyfile(file, temp)
     temp.replace(target)
     return {"kelurahan": len(codes), "matched": matched, "unknown": len(set(shapes) - codes)}
-
-
-# --- the classifier -------------------------------------------------------------------------
-
-
-def corpus(models: Path) -> Iterator[tuple[str, str, str]]:
-    """(category, kind, text) of every line of models/corpus/*.tsv, in a fixed order.
-
-    SettingsError names the file and line at fault.
-    """
-    categories = _taxonomy(models / "taxonomy.toml").names
-    for path in sorted((models / "corpus").glob("*.tsv")):
-        if path.stem not in categories:
-            raise SettingsError(f"{path}: {path.stem!r} is no category of taxonomy.toml; name the file after one")
-        with slips(path, "the file"):
-            lines = io.StringIO(entries.read(path).decode("utf-8"), newline="")
-        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if lacking := sorted({"kind", "text"} - set(rows.fieldnames or ())):
-            raise SettingsError(f"{path}: the first line must name the columns kind and text; {lacking[0]} is missing")
-        for row in rows:
-            if row["kind"] not in KINDS or not row["text"]:
-                raise SettingsError(f"{path}: line {rows.line_num} is not a kind, a tab and a text")
-            yield path.stem, row["kind"], row["text"]
-
-
-def training(settings: Settings) -> dict[str, Any]:
-    """How the classifier is trained: the arguments of classifier.train."""
-    path = settings.models_dir / "classifier.toml"
-    given = entries.table(path, entries.toml(path), "training")
-    with slips(path, "[training]"):
-        for key in given:
-            number(given, key)
-    return given
-
-
-def classifier_version(models: Path) -> str:
-    """Hash of all that decides the weights: corpus, config, and the code's format."""
-    hashed = blake2b(_CLASSIFIER_FORMAT.encode(), digest_size=8)
-    for path in (models / "classifier.toml", *sorted((models / "corpus").glob("*.tsv"))):
-        hashed.update(path.name.encode() + b"\0" + entries.read(path))
-    return hashed.hexdigest()
-
-
-def classifier_dir(settings: Settings) -> Path:
-    return settings.data_dir / "models" / classifier_version(settings.models_dir)
-
-
-def build_classifier(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> Path:
-    """Train from corpus and config unless this very state was trained before; returns its folder."""
-    folder = classifier_dir(settings)
-    if folder.exists():
-        return folder
-    from pipelines.transforms.classifier import train
-
-    rows = list(corpus(settings.models_dir))
-    say(f"training the classifier on {len(rows):,} texts (once for this corpus and config)")
-    config = training(settings)
-    nlp = train(
-        [t for _, _, t in rows], {"category": [c for c, _, _ in rows], "kind": [k for _, k, _ in rows]}, **config
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temp = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    nlp.to_disk(temp)
-    try:
-        temp.rename(folder)  # a folder that another process finished first stays
-    except OSError:
-        shutil.rmtree(temp)
-    return folder
-
-
-@lru_cache(maxsize=2)
-def load_classifier(folder: Path) -> ComplaintClassifier:
-    """The trained component of a folder that build_classifier returned."""
-    import spacy
-
-    from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory
-
-    return spacy.load(folder).get_pipe("complaints")

@@ -23,7 +23,7 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
-from pipelines import __version__
+from pipelines import __version__, classifiers
 from pipelines import knowledge as known
 from pipelines.contracts import (
     REPORTS,
@@ -79,7 +79,7 @@ class Judge:
 def judging(settings: Settings, key: bytes, *, messages: int) -> Iterator[Any]:
     """(knowledge, function (landed table, streams) -> Refined parts in order); with worker processes
     where there is enough to share."""
-    known.build_classifier(settings)
+    classifiers.build(settings)
     if settings.workers == 1 or messages < 2 * _CHUNK:
         judge = make_judge(settings, key)
         yield judge.knowledge, partial(_refine_here, judge)
@@ -95,16 +95,16 @@ def judging(settings: Settings, key: bytes, *, messages: int) -> Iterator[Any]:
 
 def make_judge(settings: Settings, key: bytes) -> Judge:
     knowledge = known.load(settings)
-    folder = known.build_classifier(settings)
+    folder = classifiers.build(settings)
     versions = {"code": __version__, "model": folder.name, "data": knowledge.data_version}
-    return Judge(knowledge, known.load_classifier(folder), key, versions)
+    return Judge(knowledge, classifiers.load(folder), key, versions)
 
 
 def versions_of(settings: Settings) -> dict[str, str]:
     """Versions of code, model and data as they would judge now."""
     return {
         "code": __version__,
-        "model": known.classifier_version(settings.models_dir),
+        "model": classifiers.version_in_use(settings),
         "data": known.load(settings).data_version,
     }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipelines import entries
 from pipelines.entries import number, slips, text, texts
 from pipelines.errors import SettingsError
+from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.route import Agency, Alarm, Routing, Rule, phrases
 from pipelines.transforms.ticket import Clock
@@ -26,6 +27,16 @@ def agencies(path: Path) -> dict[str, Agency]:
             office = text(e, "suku_dinas") if "suku_dinas" in e else None
             found[e["id"]] = Agency(e["id"], text(e, "name"), text(e, "kind"), office)
     return found
+
+
+def agency_aliases(path: Path) -> dict[str, str]:
+    """Folded names and aliases of agencies -> id. Names of several agencies name none."""
+    found: dict[str, str | None] = {}
+    for e in entries.entries(path, "agency"):
+        with slips(path, f"agency {e['id']!r}"):
+            for label in {fold_label(v) for v in (e["id"], text(e, "name"), *texts(e, "aliases"))}:
+                found[label] = e["id"] if label not in found else None
+    return {label: agency for label, agency in found.items() if agency}
 
 
 _RULE_KEYS = ("id", "category", "any", "none", "area", "agency", "upt", "why")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pipelines import knowledge as known
+from pipelines import classifiers
 from pipelines.settings import Settings, default_models_dir
 from pipelines.settings import load as load_settings
 
@@ -25,7 +25,7 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shared = shared.parent
     data = shared / "classifier"
     with FileLock(f"{data}.lock"):
-        known.build_classifier(Settings(data, data, default_models_dir(), ()))
+        classifiers.build(Settings(data, data, default_models_dir(), ()))
     return data / "models"
 
 

@@ -46,7 +46,9 @@ def ran(tmp_path: Path, make_settings: Make) -> Settings:
 
 
 COMMANDS = (
-    "run", "import", "status", "trace", "audit", "rebuild", "doctor", "model train", "model evaluate", "gazetteer install",
+    "run", "import", "status", "trace", "audit", "rebuild", "doctor",
+    "model train", "model evaluate", "model list", "model rollback",
+    "gazetteer install",
 )  # fmt: skip
 
 
@@ -309,28 +311,6 @@ def test_the_doctor_minds_a_landing_zone_that_others_can_read(ran: Settings) -> 
     result = kanal("doctor", "--json", config=ran)
     assert result.exit_code == FAILED
     assert [c["check"] for c in told(result) if "chmod 700" in c["detail"]] == ["landing"]
-
-
-def test_training_is_done_once_for_each_state_of_the_corpus(ran: Settings) -> None:
-    found = told(kanal("model", "train", "--json", config=ran))
-    assert found["trained"] is False
-    assert Path(found["folder"]).is_dir()
-
-
-def test_the_classifier_is_measured_on_a_labelled_file(tmp_path: Path, ran: Settings) -> None:
-    write(tmp_path / "labelled.csv", ROWS)
-    labelled = tmp_path / "comma.csv"
-    labelled.write_text((tmp_path / "labelled.csv").read_text().replace(",", " ").replace(";", ","))
-    found = told(
-        kanal("model", "evaluate", "--data", labelled, "--text", "isi", "--label", "kategori", "--json", config=ran)
-    )
-    assert (found["rows"], found["unknown_labels"]) == (6, 0)
-    assert found["accuracy"] >= 0.5
-    assert {c["label"] for c in found["classes"]} >= {"jalan", "sampah", "pohon"}
-    some = told(kanal("model", "evaluate", "--data", labelled, "--text", "isi", "--label", "kategori", "--only",
-                      "nomor=*[02468]", "--json", config=ran))  # fmt: skip
-    assert some["rows"] == 3
-    assert kanal("model", "evaluate", "--data", labelled, "--text", "teks", config=ran).exit_code == FAILED
 
 
 def test_boundaries_are_checked_before_they_are_installed(tmp_path: Path, ran: Settings) -> None:

@@ -1,11 +1,12 @@
-"""The spaCy component that judges kind and category, and how it is trained.
+"""The spaCy component that judges kind, category and agency.
 
-Features of a text (ngrams) go through one linear layer a head, which gives scores; a temperature makes
-them probabilities. Weights are arrays without pickle. `explain(texts)` is what the classify step
-calls; `predict` and `nlp.pipe` give the same labels.
+Each question (head) hears two voices over the same features (ngrams): a linear one, and one through
+hidden units that all heads share. Both give probabilities; their weighted mean, sharpened to fit held-out
+texts, is the confidence. Weights are arrays without pickle. `explain(texts)` is what the classify step calls;
+`predict` and `nlp.pipe` give the same labels.
 
-Belongs here: component and training as pure functions. Not here: features (ngrams), which label
-counts (classify), reading corpora or caching files (knowledge).
+Belongs here: the component. Not here: features (ngrams), training it (fitting), which label counts
+(classify), caching files (knowledge).
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ import numpy as np
 import spacy
 import srsly
 from numpy.typing import NDArray
-from scipy import sparse
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from pipelines.transforms.ngrams import BATCH, Lexicon, features, weigh
+from pipelines.transforms.ngrams import BATCH, Growing, Lexicon, size, squares
 
-_WORDS_KEPT = 100_000  # about 30 MB with 46 labels
+_WORDS_KEPT = 50_000  # about 60 MB with 300 columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,60 +45,110 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One question: its labels, weights (columns, labels), bias (labels) and softmax sharpness."""
+    """One question.
+
+    labels; weights (columns, labels) and bias (labels) of the linear voice, to whose scores `lean`
+    (labels of another head, labels) adds what that head's scores say, or is empty; deep (hidden, labels)
+    and deep_bias (labels) of the other voice, or empty; sharpness of the linear voice and of the
+    deep one, the deep one's share of their mean, sharpness of that mean.
+    """
 
     labels: tuple[str, ...]
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    sharpness: float
+    lean: NDArray[np.float32]
+    deep: NDArray[np.float32]
+    deep_bias: NDArray[np.float32]
+    sharpness: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """All that was learned. bits: of the feature hash; buckets: ascending, those of the 2**bits that have a column;
+    idf: one a column; hidden (columns, units) and hidden_bias (units); leans_on: the head that others lean on, or ""."""
+
+    bits: int
+    buckets: NDArray[np.int32]
+    idf: NDArray[np.float32]
+    heads: Mapping[str, Head]
+    hidden: NDArray[np.float32]
+    hidden_bias: NDArray[np.float32]
+    leans_on: str = ""
+
+
+def _untaught() -> Weights:
+    none = np.zeros(0, np.float32)
+    return Weights(10, np.zeros(0, np.int32), none, {}, np.zeros((0, 0), np.float32), none)
 
 
 class ComplaintClassifier:
-    """Linear heads over hashed n-grams; a spaCy pipe that fills doc.cats with "head:label"."""
+    """A spaCy pipe that fills doc.cats with "head:label"."""
 
     def __init__(self, vocab: Vocab, name: str = "complaints") -> None:
         self.vocab, self.name = vocab, name
-        self.learn(17, np.zeros(0, np.int32), np.zeros(0, np.float32), {})
+        self.learn(_untaught())
 
-    def learn(self, bits: int, buckets: NDArray[np.int32], idf: NDArray[np.float32], heads: Mapping[str, Head]) -> None:
-        """Take over weights. buckets: ascending, those of the 2**bits that have a column; idf: one a column."""
-        self.bits, self.buckets, self.idf, self.heads = bits, buckets, idf, dict(heads)
-        columns = np.full(1 << bits, -1, np.int32)
-        columns[buckets] = np.arange(len(buckets), dtype=np.int32)
-        self._lexicon = Lexicon(columns, bits)
-        weights = [head.weights for head in self.heads.values()]
-        self._weights = np.ascontiguousarray(np.hstack(weights)) if weights else np.zeros((0, 0), np.float32)
-        ends = np.cumsum([0, *(len(head.labels) for head in self.heads.values())]).tolist()
-        self._parts = {name: slice(*ends[i : i + 2]) for i, name in enumerate(self.heads)}
-        self._said = np.zeros((0, ends[-1]), np.float32)  # what each word of the lexicon alone says for every label
+    def learn(self, weights: Weights) -> None:
+        """Take over weights."""
+        self.weights, self.heads = weights, dict(weights.heads)
+        columns = np.full(1 << weights.bits, -1, np.int32)
+        columns[weights.buckets] = np.arange(len(weights.buckets), dtype=np.int32)
+        self._lexicon = Lexicon(columns, weights.bits)
+        tables = [*(head.weights for head in self.heads.values()), weights.hidden]
+        # What each column adds to every score and hidden unit, its idf included.
+        self._table = np.ascontiguousarray(np.hstack(tables) * weights.idf[:, None])
+        ends = np.cumsum([0, *(table.shape[1] for table in tables)]).tolist()
+        parts = [slice(*ends[i : i + 2]) for i in range(len(tables))]
+        self._parts, self._hidden = dict(zip(self.heads, parts, strict=False)), parts[-1]
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lexicon.clear()
+        self._said = Growing((self._table.shape[1],), np.float32)  # what each word met adds
+        self._squares = Growing((), np.float64)
 
     def predict(self, texts: Sequence[str]) -> dict[str, Prediction]:
         """Prediction of each head for each text."""
-        return self._judged([self._scores(*self._ids(texts[i : i + BATCH])) for i in range(0, len(texts), BATCH)])
+        sums = [self._sums(*self._ids(texts[i : i + BATCH])) for i in range(0, len(texts), BATCH)]
+        return self._judged([self._chances(s) for s in sums])
 
     def explain(self, texts: Sequence[str], head: str) -> tuple[dict[str, Prediction], list[str]]:
         """predict, and the evidence of one head for its first choice, at the cost of reading texts once."""
-        scores, found = [], []
+        chances, found = [], []
         for start in range(0, len(texts), BATCH):
             ids, lengths = self._ids(texts[start : start + BATCH])
-            scores.append(self._scores(ids, lengths))
-            part = self._parts[head]
-            first = _judge(self.heads[head], scores[-1][:, part]).first
-            found += self._evidence(ids, lengths, first + part.start, 3)
-        return self._judged(scores), found
-
-    def _judged(self, parts: list[NDArray[np.float32]]) -> dict[str, Prediction]:
-        scores = np.concatenate(parts) if parts else np.zeros((0, self._weights.shape[1]), np.float32)
-        return {name: _judge(head, scores[:, self._parts[name]]) for name, head in self.heads.items()}
+            chances.append(self._chances(self._sums(ids, lengths)))
+            first = chances[-1][head].argmax(axis=1)
+            found += self._evidence(ids, lengths, first + self._parts[head].start, 3)
+        return self._judged(chances), found
 
     def _ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Word ids of texts, every word met with its row in the cache."""
         if len(self._lexicon.words) > _WORDS_KEPT:
-            self._lexicon.clear()
-            self._said = self._said[:0]
-        return self._lexicon.ids(texts)
+            self._forget()
+        ids, lengths = self._lexicon.ids(texts)
+        if len(self._lexicon.words) > len(self._said.all):
+            words = self._lexicon.matrix(len(self._said.all))
+            self._said.add(words @ self._table)
+            words.data *= self.weights.idf[words.indices]
+            self._squares.add(squares(words))
+        return ids, lengths
 
-    def _scores(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(weigh(self._lexicon.counts(ids, lengths), self.idf) @ self._weights)
+    def _sums(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Scores and hidden units of each text, before biases."""
+        said, pairs = self._lexicon.documents(ids, lengths), self._lexicon.pairs(ids, lengths)
+        sums = said @ self._said.all + pairs @ self._table
+        return np.asarray(sums.astype(np.float64) / size(said, self._squares.all, pairs, self.weights.idf)[:, None])
+
+    def _chances(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Probability of each label, per head."""
+        units = np.maximum(sums[:, self._hidden] + self.weights.hidden_bias, 0)
+        echo = unit(sums[:, self._parts[on]] + self.heads[on].bias) if (on := self.weights.leans_on) else None
+        return {n: _chance(h, sums[:, self._parts[n]], units, echo) for n, h in self.heads.items()}
+
+    def _judged(self, parts: list[dict[str, NDArray[np.float64]]]) -> dict[str, Prediction]:
+        empty = [{name: np.zeros((0, len(head.labels))) for name, head in self.heads.items()}]
+        return {n: _judge(h, np.concatenate([p[n] for p in parts or empty])) for n, h in self.heads.items()}
 
     def evidence(self, texts: Sequence[str], head: str, labels: NDArray[np.int64], most: int = 3) -> list[str]:
         """The words of each text that spoke most for its label, strongest first, blank separated."""
@@ -112,13 +162,9 @@ class ComplaintClassifier:
         self, ids: NDArray[np.int64], lengths: NDArray[np.int64], labels: NDArray[np.int64], most: int
     ) -> list[str]:
         words = self._lexicon.words
-        if unsaid := len(words) - len(self._said):
-            new = np.arange(len(self._said), len(words))
-            self._said = np.concatenate((self._said, self._scores(new, np.ones(unsaid, np.int64))))
-        keys = np.repeat(np.arange(len(lengths)), lengths) * len(words) + ids
-        keys = keys.astype(np.int32) if len(lengths) * len(words) < 1 << 31 else keys
-        text, word = np.divmod(np.unique(keys), max(1, len(words)))
-        score = self._said[word, labels[text]]
+        said = self._lexicon.documents(ids, lengths)
+        text, word = np.repeat(np.arange(len(lengths)), np.diff(said.indptr)), said.indices
+        score = said.data * self._said.all[word, labels[text]]
         text, word, score = text[score > 0], word[score > 0], score[score > 0]
         used = sorted(set(word.tolist()), key=words.__getitem__)  # equal scores: in the order of the alphabet
         rank = np.zeros(len(words), np.int64)
@@ -143,23 +189,26 @@ class ComplaintClassifier:
 
     # Weights travel as .npz without pickle, so a model file can hold nothing but numbers.
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        sink = io.BytesIO()
-        arrays: dict[str, NDArray[Any]] = {"buckets": self.buckets, "idf": self.idf}
+        sink, w = io.BytesIO(), self.weights
+        arrays = {"buckets": w.buckets, "idf": w.idf, "hidden": w.hidden, "hidden_bias": w.hidden_bias}
         for name, head in self.heads.items():
-            arrays |= {f"{name}.weights": head.weights, f"{name}.bias": head.bias}
+            arrays |= {f"{name}.{field}": getattr(head, field) for field in _ARRAYS}
         np.savez(sink, **arrays)  # type: ignore[arg-type]
-        meta = {"bits": self.bits, "heads": {n: [list(h.labels), h.sharpness] for n, h in self.heads.items()}}
+        heads = {n: [list(h.labels), list(h.sharpness)] for n, h in self.heads.items()}
+        meta = {"bits": w.bits, "leans_on": w.leans_on, "heads": heads}
         return srsly.msgpack_dumps({"meta": meta, "arrays": sink.getvalue()})
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> ComplaintClassifier:
         raw = srsly.msgpack_loads(data)
         meta = raw["meta"]
-        with np.load(io.BytesIO(raw["arrays"]), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(raw["arrays"]), allow_pickle=False) as a:
             heads = {
-                name: Head(tuple(labels), arrays[f"{name}.weights"], arrays[f"{name}.bias"], sharpness)
+                name: Head(labels=tuple(labels), sharpness=tuple(sharpness), **{f: a[f"{name}.{f}"] for f in _ARRAYS})
                 for name, (labels, sharpness) in meta["heads"].items()
             }
-            self.learn(meta["bits"], arrays["buckets"], arrays["idf"], heads)
+            self.learn(
+                Weights(meta["bits"], a["buckets"], a["idf"], heads, a["hidden"], a["hidden_bias"], meta["leans_on"])
+            )
         return self
 
     def to_disk(self, path: Path | str, *, exclude: Iterable[str] = ()) -> None:
@@ -169,8 +218,29 @@ class ComplaintClassifier:
         return self.from_bytes(Path(path).read_bytes())
 
 
-def _judge(head: Head, scores: NDArray[np.float32]) -> Prediction:
-    chance = softmax((scores + head.bias) * head.sharpness)
+_ARRAYS = ("weights", "bias", "lean", "deep", "deep_bias")
+
+
+def _chance(
+    head: Head, scores: NDArray[np.float64], units: NDArray[np.float64], echo: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    linear, deep, share, both = head.sharpness
+    scores = scores + head.bias
+    if echo is not None and len(head.lean):
+        scores = scores + echo @ head.lean
+    chance = softmax(scores * linear)
+    if len(head.deep):
+        chance = chance * (1 - share) + softmax((units @ head.deep + head.deep_bias) * deep) * share
+    return sharpened(chance, both)
+
+
+def sharpened(chance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """Probabilities to a power, of sum 1 again: above 1 surer, below 1 less sure, the same order."""
+    raised = np.maximum(chance, 1e-12) ** power
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def _judge(head: Head, chance: NDArray[np.float64]) -> Prediction:
     rows = np.arange(len(chance))
     first = chance.argmax(axis=1) if len(chance) else np.zeros(0, np.int64)
     confidence = chance[rows, first]
@@ -180,10 +250,17 @@ def _judge(head: Head, scores: NDArray[np.float32]) -> Prediction:
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows of probabilities."""
     if not len(logits):
         return logits.astype(np.float64)
     shifted = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def unit(scores: NDArray[Any]) -> NDArray[Any]:
+    """Each row less its mean, of length 1: which labels it favours, not how loudly."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
 
 
 @Language.factory("kanal_complaints")
@@ -228,71 +305,3 @@ def blank() -> Language:
     nlp = spacy.blank("id", config=config)
     nlp.add_pipe("kanal_complaints", name="complaints")
     return nlp
-
-
-# --- training -------------------------------------------------------------------------------
-
-
-def train(
-    texts: Sequence[str],
-    labels: Mapping[str, Sequence[str]],
-    *,
-    bits: int,
-    c: float,
-    folds: int,
-    seed: int,
-    soften: float = 1.0,
-) -> Language:
-    """Fit one balanced linear SVM a head, and its sharpness on out-of-fold scores.
-
-    labels: head -> one label a text. soften: factor on that sharpness, below 1 where the texts to be
-    judged are less clear than those learned from. Same input, same seed: same weights.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    counts = features(texts, bits)
-    seen = np.bincount(counts.indices, minlength=1 << bits)
-    buckets = np.flatnonzero(seen > 1).astype(np.int32)  # seen in one text only: nothing to learn from
-    idf = (np.log((1 + len(texts)) / (1 + seen[buckets])) + 1).astype(np.float32)
-    matrix = weigh(counts[:, buckets], idf)
-    heads = {}
-    for name, wanted in labels.items():
-        names = tuple(sorted(set(wanted)))
-        target = np.array([names.index(w) for w in wanted])
-        outside = np.zeros((len(texts), len(names)))
-        splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(matrix, target)
-        for fit_rows, held_rows in splits:
-            weights, bias = _fit(matrix[fit_rows], target[fit_rows], c=c, seed=seed)
-            outside[held_rows] = matrix[held_rows] @ weights + bias
-        weights, bias = _fit(matrix, target, c=c, seed=seed)
-        heads[name] = Head(
-            names,
-            np.ascontiguousarray(weights, dtype=np.float32),
-            bias.astype(np.float32),
-            _sharpness(outside, target) * soften,
-        )
-    nlp = blank()
-    component: ComplaintClassifier = nlp.get_pipe("complaints")
-    component.learn(bits, buckets, idf, heads)
-    return nlp
-
-
-def _fit(
-    matrix: sparse.csr_matrix, target: NDArray[np.int64], *, c: float, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (columns, labels) and bias (labels) of a balanced linear SVM, each label against the rest."""
-    from sklearn.svm import LinearSVC
-
-    fitted = LinearSVC(C=c, class_weight="balanced", random_state=seed).fit(matrix, target)
-    weights, bias = fitted.coef_.T, fitted.intercept_
-    if weights.shape[1] == 1:  # of two labels only the second is fitted: the first is its opposite
-        return np.hstack((-weights, weights)), np.concatenate((-bias, bias))
-    return weights, bias
-
-
-def _sharpness(scores: NDArray[Any], target: NDArray[np.int64]) -> float:
-    """The factor on scores that makes their softmax most likely to be right (temperature)."""
-    tried = np.geomspace(0.5, 20, 60)
-    rows = np.arange(len(target))
-    losses = [-np.log(softmax(scores * t)[rows, target] + 1e-12).mean() for t in tried]
-    return float(tried[int(np.argmin(losses))])

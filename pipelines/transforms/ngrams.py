@@ -1,8 +1,8 @@
-"""Texts -> hashed counts of character 3-5-grams inside words and of word 1-2-grams.
+"""Texts -> hashed features: character 3-5-grams inside words, words, and pairs of neighbouring words.
 
-What a word yields is worked out once and remembered, as the same words come again and again; a batch
-of texts is then put together by numpy. Belongs here: features. Not here: what is learned from them
-(classifier).
+A text is the sum of its words and pairs, so whatever is linear in the features can be worked out once
+a word and remembered: the same words come again and again. Belongs here: features. Not here: what is
+learned from them (fitting), judging by it (classifier).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-BATCH = 512  # texts put together at once: larger spills the caches
+BATCH = 512  # texts judged at once: larger spills the caches
+_MANY = 8_192  # texts written out at once while learning
 _P = np.uint64(0x9E3779B97F4A7C15 | 1)
 _SPREAD = np.uint64(0xD6E8FEB86659FD93)
 _WORD = re.compile(r"[a-z0-9]+")
@@ -37,6 +38,26 @@ def fold_word(word: str) -> str:
     return _LONG.sub(r"\1\1", word.translate(_DIGITS))
 
 
+class Growing:
+    """An array to whose end rows are added; adding often costs no more than adding once."""
+
+    def __init__(self, shape: tuple[int, ...], kind: Any) -> None:
+        self._room, self._rows = np.zeros((1024, *shape), kind), 0
+
+    def add(self, rows: NDArray[Any]) -> None:
+        needed = self._rows + len(rows)
+        if needed > len(self._room):
+            larger = np.zeros((max(needed, 2 * len(self._room)), *self._room.shape[1:]), self._room.dtype)
+            larger[: self._rows] = self._room[: self._rows]
+            self._room = larger
+        self._room[self._rows : needed] = rows
+        self._rows = needed
+
+    @property
+    def all(self) -> NDArray[Any]:
+        return self._room[: self._rows]
+
+
 class Lexicon:
     """Words as met in texts -> what each yields: its columns, and a hash from which pairs are made.
 
@@ -52,9 +73,9 @@ class Lexicon:
         self.words: list[str] = []
         self._met: dict[str, int] = {}  # as met -> id
         self._ids: dict[str, int] = {}  # folded -> id
-        self._hashes = np.zeros(0, np.uint64)
-        self._starts = np.zeros(1, np.int64)
-        self._pool = np.zeros(0, np.int32)
+        self._hash_of = Growing((), np.uint64)
+        self._ends = Growing((), np.int64)  # where each word's columns end in the pool
+        self._pool = Growing((), np.int32)
 
     def ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(word ids of all texts one after the other, words in each text)."""
@@ -72,9 +93,9 @@ class Lexicon:
             self._ids.update(zip(new, range(len(self.words), len(self.words) + len(new)), strict=True))
             self.words += new
             hashes, counts, pool = self._hash(new)
-            self._hashes = np.concatenate((self._hashes, hashes))
-            self._starts = np.concatenate((self._starts, self._starts[-1] + np.cumsum(counts)))
-            self._pool = np.concatenate((self._pool, pool))
+            self._hash_of.add(hashes)
+            self._ends.add(len(self._pool.all) + np.cumsum(counts))
+            self._pool.add(pool)
         self._met.update((w, self._ids[f]) for w, f in zip(met, folded, strict=True))
 
     def _hash(self, words: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]]:
@@ -105,28 +126,43 @@ class Lexicon:
     def _column(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
         return self._columns[(hashes * _SPREAD) >> self._shift]
 
-    def counts(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> sparse.csr_matrix:
-        """How often each column occurs, shape (texts, columns), float32; rows of empty texts are empty."""
-        short = len(lengths) * self.width < 1 << 31
-        kind: Any = np.int32 if short else np.int64  # short keys sort in a third of the time
-        width = kind(max(1, self.width))
-        text = np.repeat(np.arange(len(lengths), dtype=kind), lengths)
-        many = self._starts[ids + 1] - self._starts[ids]
-        offsets = np.repeat(self._starts[ids] - np.concatenate(([0], np.cumsum(many)[:-1])), many)
-        keys = np.repeat(text * width, many) + self._pool[offsets + np.arange(len(offsets))]
-        if len(ids) > 1:
-            first, second = self._hashes[ids[:-1]], self._hashes[ids[1:]]
-            column = self._column(first * _P + second + np.uint64(13))
-            pair = (text[:-1] == text[1:]) & (column >= 0)
-            keys = np.concatenate((keys, text[:-1][pair] * width + column[pair]))
-        keys.sort()
-        begins = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else keys
-        often = (
-            np.diff(np.concatenate((begins, [len(keys)]))).astype(np.float32) if len(keys) else np.zeros(0, np.float32)
+    def matrix(self, start: int = 0) -> sparse.csr_matrix:
+        """How often each column occurs within each word met, from word `start` on; shape (words, columns)."""
+        ends = self._ends.all
+        begin = ends[start - 1] if start else 0
+        indptr, columns = np.concatenate(([0], ends[start:] - begin)), self._pool.all[begin:]
+        return sparse.csr_matrix((np.ones(len(columns), np.float32), columns, indptr), (len(indptr) - 1, self.width))
+
+    def documents(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> sparse.csr_matrix:
+        """log(1 + how often) each word occurs, shape (texts, words met), float32.
+
+        Words of a text stand in an order of their own, not in that in which they were met, so that sums over
+        them come out the same to the last bit in any company.
+        """
+        text = np.repeat(np.arange(len(lengths)), lengths)
+        order = np.argsort(
+            (text.astype(np.uint64) << np.uint64(40)) | ((self._hash_of.all[ids] * _SPREAD) >> np.uint64(24))
         )
-        rows, columns = np.divmod(keys[begins], width)
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(lengths)))))
-        return sparse.csr_matrix((often, columns.astype(np.int32), indptr), shape=(len(lengths), self.width))
+        return _counted(text, ids[order], len(lengths), len(self.words))
+
+    def pairs(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> sparse.csr_matrix:
+        """log(1 + how often) each pair of neighbours occurs, shape (texts, columns), float32."""
+        text = np.repeat(np.arange(len(lengths)), lengths)
+        hashes = self._hash_of.all[ids]
+        column = self._column(hashes[:-1] * _P + hashes[1:] + np.uint64(13))
+        known = np.flatnonzero((text[:-1] == text[1:]) & (column >= 0))
+        keys = np.sort(text[known] * max(1, self.width) + column[known])
+        return _counted(*np.divmod(keys, max(1, self.width)), len(lengths), self.width)
+
+
+def _counted(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, width: int) -> sparse.csr_matrix:
+    """log(1 + count) of (row, column), which come sorted so that equal ones are neighbours; keeps their order."""
+    new = np.ones(len(row), bool)
+    new[1:] = (row[1:] != row[:-1]) | (column[1:] != column[:-1])
+    begins = np.flatnonzero(new)
+    often = np.diff(begins, append=len(row))
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(row[begins], minlength=rows))))
+    return sparse.csr_matrix((np.log1p(often).astype(np.float32), column[begins], indptr), (rows, width))
 
 
 def _word_hashes(words: Sequence[str]) -> NDArray[np.uint64]:
@@ -139,18 +175,44 @@ def _word_hashes(words: Sequence[str]) -> NDArray[np.uint64]:
     return (letters * powers).sum(axis=1, dtype=np.uint64)
 
 
-def features(texts: Sequence[str], bits: int) -> sparse.csr_matrix:
-    """Hashed counts over all 2**bits buckets, shape (len(texts), 2**bits), float32."""
-    lexicon = Lexicon(np.arange(1 << bits, dtype=np.int32), bits)
-    parts = [lexicon.counts(*lexicon.ids(texts[i : i + BATCH])) for i in range(0, len(texts), BATCH)]
-    return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, 1 << bits), dtype=np.float32)
+def seen_in(texts: Sequence[str], bits: int) -> NDArray[np.int64]:
+    """In how many texts each of the 2**bits buckets occurs."""
+    lexicon, seen = Lexicon(np.arange(1 << bits, dtype=np.int32), bits), np.zeros(1 << bits, np.int64)
+    for start in range(0, len(texts), _MANY):
+        ids, lengths = lexicon.ids(texts[start : start + _MANY])
+        both = lexicon.documents(ids, lengths) @ lexicon.matrix() + lexicon.pairs(ids, lengths)
+        seen += np.bincount(both.indices, minlength=1 << bits)
+    return seen
 
 
-def weigh(counts: sparse.csr_matrix, idf: NDArray[np.float32]) -> sparse.csr_matrix:
-    """log(1 + count) * idf, each row of length 1."""
-    matrix = counts.copy()
-    matrix.data = np.log1p(matrix.data) * idf[matrix.indices]
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    norm = np.sqrt(np.bincount(rows, matrix.data**2, matrix.shape[0]))
-    matrix.data /= np.where(norm > 0, norm, 1)[rows].astype(np.float32)
-    return matrix
+def vectors(lexicon: Lexicon, texts: Sequence[str], idf: NDArray[np.float32]) -> sparse.csr_matrix:
+    """Weighted features of texts, shape (texts, columns), float32.
+
+    A row is the sum of its words and pairs over the root of the sum of their squares: nearly of length 1, and
+    unlike a row of exactly that length it can be had without writing out its features.
+    """
+    parts = []
+    for start in range(0, len(texts), _MANY):
+        ids, lengths = lexicon.ids(texts[start : start + _MANY])
+        words = lexicon.matrix() @ sparse.diags(idf, dtype=np.float32)
+        said, pairs = lexicon.documents(ids, lengths), lexicon.pairs(ids, lengths)
+        shrink = sparse.diags(1 / size(said, squares(words), pairs, idf), dtype=np.float32)
+        parts.append(shrink @ (said @ words + pairs @ sparse.diags(idf, dtype=np.float32)))
+    return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, len(idf)), dtype=np.float32)
+
+
+def squares(words: sparse.csr_matrix) -> NDArray[np.float64]:
+    """The square of each row's length."""
+    rows = np.repeat(np.arange(words.shape[0]), np.diff(words.indptr))
+    return np.bincount(rows, words.data.astype(np.float64) ** 2, words.shape[0]).astype(np.float64)
+
+
+def size(
+    said: sparse.csr_matrix, word_squares: NDArray[np.float64], pairs: sparse.csr_matrix, idf: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What the sum of each text is divided by; 1 for a text without any feature."""
+    total = np.zeros(said.shape[0])
+    for matrix, each in ((said, word_squares), (pairs, idf.astype(np.float64) ** 2)):
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        total += np.bincount(rows, matrix.data.astype(np.float64) ** 2 * each[matrix.indices], matrix.shape[0])
+    return np.sqrt(np.where(total > 0, total, 1.0))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines import classifiers
 from pipelines import knowledge as known
 from pipelines.settings import Settings, default_models_dir
 from pipelines.transforms.classifier import ComplaintClassifier
@@ -27,7 +28,7 @@ def own_knowledge(own_settings: Settings) -> known.Knowledge:
 
 @pytest.fixture(scope="session")
 def own_classifier(own_settings: Settings) -> ComplaintClassifier:
-    return known.load_classifier(known.build_classifier(own_settings))
+    return classifiers.load(classifiers.build(own_settings))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,208 @@
+"""Which classifier judges: the starter, trained from models/corpus, or one trained on an operator's history.
+
+Each version is a folder of data_dir/models that spaCy loads; active.json names the operator's choice, and
+without it the starter judges. Belongs here: versions and where they lie. Not here: training on history
+(training), what is learned (transforms/fitting).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from pipelines import entries, rules
+from pipelines.contracts import KINDS
+from pipelines.entries import number, slips
+from pipelines.errors import SettingsError
+from pipelines.knowledge import taxonomy
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+    from pipelines.transforms.classifier import ComplaintClassifier
+
+STARTER = "starter"
+_FORMAT = "3"  # part of the starter's version: raise it when what is learned from the same corpus changes
+
+
+class Line(NamedTuple):
+    """One text of the corpus; agency None where none can be told."""
+
+    category: str
+    kind: str
+    agency: str | None
+    text: str
+
+
+def corpus(models: Path) -> Iterator[Line]:
+    """Every line of models/corpus/*.tsv, in a fixed order. SettingsError names the file and line at fault."""
+    categories, agencies = taxonomy(models).names, rules.agencies(models / "agencies.toml")
+    for path in sorted((models / "corpus").glob("*.tsv")):
+        if path.stem not in categories:
+            raise SettingsError(f"{path}: {path.stem!r} is no category of taxonomy.toml; name the file after one")
+        with slips(path, "the file"):
+            lines = io.StringIO(entries.read(path).decode("utf-8"), newline="")
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if lacking := sorted({"kind", "text"} - set(rows.fieldnames or ())):
+            raise SettingsError(f"{path}: the first line must name the columns kind and text; {lacking[0]} is missing")
+        for row in rows:
+            if row["kind"] not in KINDS or not row["text"]:
+                raise SettingsError(f"{path}: line {rows.line_num} lacks a kind or a text between its tabs")
+            agency = row.get("agency") or None
+            if agency and agency not in agencies:
+                raise SettingsError(f"{path}: line {rows.line_num}: {agency!r} is no agency of agencies.toml")
+            yield Line(path.stem, row["kind"], agency, row["text"])
+
+
+def table(settings: Settings, section: str) -> dict[str, Any]:
+    """The numbers under a section of classifier.toml."""
+    path = settings.models_dir / "classifier.toml"
+    given = entries.table(path, entries.toml(path), section)
+    with slips(path, f"[{section}]"):
+        for key in given:
+            number(given, key)
+    return given
+
+
+# --- versions -------------------------------------------------------------------------------
+
+
+def starter_version(models: Path) -> str:
+    """Hash of all that decides the starter's weights: corpus, config, and the code's format."""
+    hashed = blake2b(_FORMAT.encode(), digest_size=8)
+    for path in (models / "classifier.toml", *sorted((models / "corpus").glob("*.tsv"))):
+        hashed.update(path.name.encode() + b"\0" + entries.read(path))
+    return hashed.hexdigest()
+
+
+def version_in_use(settings: Settings) -> str:
+    """The version whose judgements count."""
+    return _active(settings).get("version") or starter_version(settings.models_dir)
+
+
+def folder_of(settings: Settings, version: str) -> Path:
+    return settings.data_dir / "models" / version
+
+
+def build(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Folder of the version in use; the starter is trained unless this very state was trained before."""
+    version = version_in_use(settings)
+    folder = folder_of(settings, version)
+    if folder.exists():
+        return folder
+    if version != starter_version(settings.models_dir):
+        raise SettingsError(
+            f"{_choice(settings)} names version {version}, which is not there; choose another: kanal model rollback"
+        )
+    return build_starter(settings, say=say)
+
+
+def build_starter(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Folder of the starter, trained unless it was."""
+    folder = folder_of(settings, starter_version(settings.models_dir))
+    if folder.exists():
+        return folder
+    from pipelines.transforms.fitting import train
+
+    rows = list(corpus(settings.models_dir))
+    say(f"training the classifier on {len(rows):,} texts (once for this corpus and config)")
+    save(settings, train([r.text for r in rows], heads(rows), **table(settings, "training")), folder.name, {})
+    return folder
+
+
+def heads(rows: list[Line]) -> dict[str, list[str | None]]:
+    """The corpus' label of each text for each head."""
+    return {
+        "category": [r.category for r in rows],
+        "kind": [r.kind for r in rows],
+        "agency": [r.agency for r in rows],
+    }
+
+
+def save(settings: Settings, nlp: Language, version: str, card: Mapping[str, Any]) -> Path:
+    """Keep a trained pipeline under its version, with its card; a folder that another process finished first stays."""
+    folder = folder_of(settings, version)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temp = folder.with_name(f".{version}.{uuid.uuid4().hex}")
+    nlp.to_disk(temp)
+    if card:
+        (temp / "card.json").write_bytes(orjson.dumps(dict(card), default=str, option=orjson.OPT_INDENT_2))
+    try:
+        temp.rename(folder)
+    except OSError:
+        shutil.rmtree(temp)
+    return folder
+
+
+@lru_cache(maxsize=2)
+def load(folder: Path) -> ComplaintClassifier:
+    """The trained component of a version's folder."""
+    import spacy
+
+    from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory
+
+    return spacy.load(folder).get_pipe("complaints")
+
+
+def kept(settings: Settings) -> list[dict[str, Any]]:
+    """Cards of the operator's versions that are kept, newest first; `active` tells the one in use."""
+    now = version_in_use(settings)
+    cards = [
+        orjson.loads(path.read_bytes()) | {"version": path.parent.name, "active": path.parent.name == now}
+        for path in (settings.data_dir / "models").glob("*/card.json")
+    ]
+    return sorted(cards, key=lambda card: card["trained_at"], reverse=True)
+
+
+def activate(settings: Settings, version: str | None) -> None:
+    """Let a version judge from the next run on; None: the starter. The one before is remembered for rollback."""
+    if version is not None and not folder_of(settings, version).exists():
+        there = ", ".join(card["version"] for card in kept(settings)) or "none"
+        raise SettingsError(f"no version {version!r} is kept; there are: {there}; or: {STARTER}")
+    before = _active(settings).get("version")
+    path = _choice(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temp.write_bytes(orjson.dumps({"version": version, "before": before}))
+    temp.replace(path)
+
+
+def rollback(settings: Settings) -> str:
+    """Let the version judge that did before the last change; returns it, or `starter`."""
+    chosen = _active(settings)
+    if not chosen:
+        raise SettingsError("nothing to roll back to: no other version ever judged here")
+    activate(settings, chosen["before"])
+    return chosen["before"] or STARTER
+
+
+def forget(settings: Settings, *, keep: int) -> list[str]:
+    """Remove the oldest versions beyond `keep`, never the one in use or the one before it; returns them."""
+    needed = {version_in_use(settings), _active(settings).get("before")}
+    old = [card["version"] for card in kept(settings)[keep:] if card["version"] not in needed]
+    for version in old:
+        shutil.rmtree(folder_of(settings, version))
+    return old
+
+
+def _choice(settings: Settings) -> Path:
+    return settings.data_dir / "models" / "active.json"
+
+
+def _active(settings: Settings) -> dict[str, Any]:
+    try:
+        return orjson.loads(_choice(settings).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SettingsError(f"{_choice(settings)} is damaged; remove it, or: kanal model rollback starter") from error

@@ -1,0 +1,223 @@
+"""A CSV of labelled reports, as an operator exports it, -> texts with the labels each head learns from.
+
+A mapping (TOML) tells the columns and how labels are meant:
+
+    [columns]            # what is there under which name; only `text` is needed
+    id = "id"
+    text = "keluhan"     # or a list, joined by a line break
+    date = "tanggal_keluhan"
+    category = "topik"
+    agency = "instansi"
+    kind = "jenis"
+
+    [labels]
+    taxonomy = false     # false: the labels are another city's own, kept as they are
+    corpus = true        # whether the starter's texts are learned from as well
+
+    [min_rows]           # labels with fewer rows are left out of that head
+    agency = 40
+
+    [names.category]     # labels that no alias knows -> ids of models/taxonomy.toml (agency: agencies.toml)
+    "Jalan bolong" = "jalan"
+
+Belongs here: reading such files. Not here: what is done with them (training, evaluate).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines import knowledge as known
+from pipelines import rules
+from pipelines.contracts import KINDS
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings
+from pipelines.transforms.classify import fold_label
+from pipelines.transforms.normalise import clean_text
+from pipelines.transforms.redact import mask
+
+HEADS = ("category", "agency", "kind")
+_COLUMNS = {"id", "text", "date", *HEADS}
+_ROWS = 20_000  # read at once
+
+Progress = Callable[[str, int, int], None]  # (stage, done, of)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryMapping:
+    """What a mapping file says; see above."""
+
+    columns: Mapping[str, Any] = field(default_factory=lambda: {c: c for c in _COLUMNS})
+    given: bool = False  # whether the columns were asked for: one that is asked for must be there
+    taxonomy: bool = True
+    corpus: bool = True
+    min_rows: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Rows in the order of their time, masked as refining masks them.
+
+    labels: head -> one label a row, None where it has none that counts. told: head -> how many rows had any label.
+    unknown: head -> labels that no alias knows, with their rows. small: head -> labels left out as too few, with
+    theirs. undated: rows without a readable date, which stand first. digest: of the file.
+    """
+
+    ids: list[str]
+    texts: list[str]
+    dates: list[str]
+    labels: dict[str, list[str | None]]
+    told: dict[str, int]
+    unknown: dict[str, Counter[str]]
+    small: dict[str, Counter[str]]
+    undated: int
+    digest: str
+
+
+def read_mapping(path: Path | None) -> HistoryMapping:
+    """The mapping of a file; without one, columns are named as what they hold."""
+    if path is None:
+        return HistoryMapping()
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} is not a mapping: {error}") from error
+    if odd := sorted(set(raw) - {"columns", "labels", "min_rows", "names"}):
+        raise SettingsError(f"{path}: [{odd[0]}] is unknown; there are [columns], [labels], [min_rows], [names.HEAD]")
+    columns, labels = raw.get("columns", {}), raw.get("labels", {})
+    if odd := sorted(set(columns) - _COLUMNS):
+        raise SettingsError(f"{path}: [columns] {odd[0]} is unknown; there are {', '.join(sorted(_COLUMNS))}")
+    if "text" not in columns:
+        raise SettingsError(f"{path}: [columns] must tell which column holds the text")
+    if not {"taxonomy", "corpus"} >= set(labels) or not all(isinstance(v, bool) for v in labels.values()):
+        raise SettingsError(f"{path}: [labels] holds taxonomy and corpus, each true or false")
+    if not all(isinstance(n, int) for n in raw.get("min_rows", {}).values()):
+        raise SettingsError(f"{path}: [min_rows] holds a whole number a head")
+    return HistoryMapping(
+        columns, True, labels.get("taxonomy", True), labels.get("corpus", True), raw.get("min_rows", {}),
+        raw.get("names", {}),
+    )  # fmt: skip
+
+
+def read(
+    settings: Settings, data: Path, mapping: HistoryMapping, *, only: str | None = None, progress: Progress
+) -> History:
+    """Read and mask a CSV file. only: COLUMN=PATTERN, the rows to keep. SettingsError says what is wrong."""
+    columns = _columns(data, mapping)
+    kept: dict[str, list[str]] = {name: [] for name in columns}
+    masked: list[str] = []
+    of = sum(1 for _ in data.open("rb"))  # lines: texts may hold line breaks, so this is a bound
+    for part in _parts(data):
+        chosen = part if only is None else part[_matching(part, only, data)]
+        for name, of_file in columns.items():
+            values = chosen[of_file[0]] if len(of_file) == 1 else chosen[of_file].agg("\n".join, axis=1)
+            kept[name] += values.tolist()
+        masked += [mask(clean_text(text.replace("\\n", "\n"))) for text in kept.pop("text")]
+        kept["text"] = []
+        progress("reading", min(len(masked), of), of)
+    if not masked:
+        raise SettingsError(f"{data}: no row" + (f" where {only}" if only else ""))
+    order, dates, undated = _order(kept.get("date"), len(masked))
+    labels, told, unknown, small = {}, {}, {}, {}
+    for head in HEADS:
+        if head in columns:
+            values = [kept[head][i].strip() for i in order]
+            meant = _meant(head, values, settings, mapping)
+            told[head] = sum(value != "" for value in values)
+            unknown[head] = Counter(v for v, m in zip(values, meant, strict=True) if v and m is None)
+            rows = Counter(m for m in meant if m is not None)
+            small[head] = Counter({m: n for m, n in rows.items() if n < mapping.min_rows.get(head, 1)})
+            labels[head] = [None if m in small[head] else m for m in meant]
+    ids = kept.get("id") or [f"row {i + 2}" for i in range(len(masked))]
+    return History(
+        [ids[i] for i in order], [masked[i] for i in order], dates, labels, told, unknown, small, undated, _digest(data)
+    )
+
+
+def _columns(data: Path, mapping: HistoryMapping) -> dict[str, list[str]]:
+    """What is held -> the file's columns for it."""
+    try:
+        there = list(pd.read_csv(data, nrows=0))
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{data} is no CSV with a header: {error}") from error
+    found = {}
+    for name, given in mapping.columns.items():
+        wanted = [given] if isinstance(given, str) else list(given)
+        lacking = [c for c in wanted if c not in there]
+        if lacking and (mapping.given or name == "text"):
+            raise SettingsError(
+                f"{data}: no column {lacking[0]!r} for {name}; it has {', '.join(there)}."
+                " Tell the columns by --mapping FILE"
+            )
+        if not lacking:
+            found[name] = wanted
+    if not found.keys() & set(HEADS):
+        raise SettingsError(f"{data}: no column of labels ({', '.join(HEADS)}); tell which by --mapping FILE")
+    return found
+
+
+def _parts(data: Path) -> Any:
+    try:
+        yield from pd.read_csv(data, dtype=str, keep_default_na=False, chunksize=_ROWS)
+    except (ValueError, OSError) as error:  # ParserError is a ValueError
+        raise SettingsError(f"{data} cannot be read as CSV: {error}") from error
+
+
+def _matching(part: pd.DataFrame, only: str, data: Path) -> list[bool]:
+    name, _, pattern = only.partition("=")
+    if name not in part or not pattern:
+        raise SettingsError(f"--only {only!r}: write COLUMN=PATTERN with a column of {data}")
+    return [fnmatchcase(value, pattern) for value in part[name]]
+
+
+def _order(said: Sequence[str] | None, rows: int) -> tuple[list[int], list[str], int]:
+    """(rows by time, their days, how many have none); without dates the file's order is the time's."""
+    if said is None:
+        return list(range(rows)), [""] * rows, rows
+    first = next((value for value in said if value), "")
+    times = pd.to_datetime(pd.Series(said), errors="coerce", dayfirst=not first[:4].isdigit(), format="mixed", utc=True)
+    known_times = times.notna().to_numpy()
+    order = np.lexsort((times.astype("int64").to_numpy() * known_times, known_times)).tolist()
+    days = times.dt.strftime("%Y-%m-%d").fillna("").tolist()
+    return order, [days[i] for i in order], int((~known_times).sum())
+
+
+def _meant(head: str, values: Sequence[str], settings: Settings, mapping: HistoryMapping) -> list[str | None]:
+    """Each label as this head knows it; None for none and for an unknown one."""
+    explicit = {fold_label(k): v for k, v in mapping.names.get(head, {}).items()}
+    if not mapping.taxonomy and head != "kind":
+        return [explicit.get(fold_label(v), v) or None for v in values]
+    table = _aliases(head, settings)
+    for label, target in explicit.items():
+        if target not in table.values():
+            raise SettingsError(f"[names.{head}] {label!r}: there is no {head} {target!r}")
+    table |= explicit
+    return [table.get(fold_label(v)) for v in values]
+
+
+def _aliases(head: str, settings: Settings) -> dict[str, str]:
+    """Folded label -> id."""
+    if head == "kind":
+        return {kind: kind for kind in KINDS}
+    if head == "agency":
+        return dict(rules.agency_aliases(settings.models_dir / "agencies.toml"))
+    return dict(known.taxonomy(settings.models_dir).aliases)
+
+
+def _digest(data: Path) -> str:
+    hashed = blake2b(digest_size=8)
+    with data.open("rb") as file:
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()

@@ -1,0 +1,259 @@
+"""`kanal model`: an operator's history is learned from, compared, kept or refused, measured and rolled back."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines import classifiers, history
+from pipelines.classifiers import folder_of, kept, version_in_use
+from pipelines.cli import FAILED, app
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings, default_models_dir
+
+WORDS = {
+    "Lampu Kota": ["lampu taman padam", "penerangan gang mati", "tiang lampu roboh", "gelap gulita tiap malam"],
+    "Air Minum": ["keran tidak mengalir", "air keruh bau", "meteran air bocor", "tagihan air melonjak"],
+    "Sampah Liar": ["tumpukan sampah bau", "bak sampah penuh", "truk sampah tidak datang", "sampah dibuang di kali"],
+}
+OFFICE = {"Lampu Kota": "Dinas Terang", "Air Minum": "Dinas Basah", "Sampah Liar": "Dinas Resik"}
+MAPPING = """
+[columns]
+id = "nomor"
+text = "isi"
+date = "tanggal"
+category = "topik"
+agency = "dinas"
+[labels]
+taxonomy = false
+corpus = false
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    """An installation of its own, with a starter small enough to be trained here."""
+    models = tmp_path / "models"
+    (models / "corpus").mkdir(parents=True)
+    for path in default_models_dir().iterdir():
+        if path.name != "corpus":
+            (models / path.name).symlink_to(path)
+    for name, said in (("jalan", "jalan berlubang rusak aspal"), ("pohon", "pohon tumbang dahan rimbun")):
+        lines = [f"{kind}\tbina_marga\t{said} {n} {kind}" for n in range(12) for kind in ("complaint", "question")]
+        (models / "corpus" / f"{name}.tsv").write_text("\n".join(["kind\tagency\ttext", *lines]) + "\n", "utf-8")
+    (tmp_path / "kanal.toml").write_text(f'[kanal]\ndata_dir = "data"\nmodels_dir = "{models}"\n', "utf-8")
+    return Settings(tmp_path / "kanal.toml", tmp_path / "data", models, ())
+
+
+def exported(path: Path, rows: int = 400, *, wrong: bool = False, seed: int = 1) -> Path:
+    """A made-up city's history; wrong: its labels are drawn by lot."""
+    rng = random.Random(seed)
+    lines = ["nomor,isi,tanggal,topik,dinas"]
+    for i in range(rows):
+        topic = rng.choice(list(WORDS))
+        said = " ".join(rng.sample([*WORDS[topic], "mohon dicek", "sudah lama", "terima kasih"], 3))
+        label = rng.choice(list(WORDS)) if wrong else topic
+        lines.append(f"K{i},{said},2024-{1 + i * 12 // rows:02d}-{1 + i % 28:02d},{label},{OFFICE[label]}")
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def mapped(tmp_path: Path, text: str = MAPPING) -> Path:
+    path = tmp_path / "mapping.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def kanal(settings: Settings, *args: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, args), "--config", str(settings.path)])
+
+
+def trained(settings: Settings, tmp_path: Path, *args: object, data: Path | None = None) -> Result:
+    data = data or exported(tmp_path / "history.csv")
+    return kanal(settings, "model", "train", "--from", data, "--mapping", mapped(tmp_path), *args)
+
+
+def told(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_version_learned_from_history_judges_from_then_on_and_can_be_rolled_back(
+    own: Settings, tmp_path: Path
+) -> None:
+    starter = version_in_use(own)
+    found = told(trained(own, tmp_path, "--json"))
+    assert version_in_use(own) == found["version"] != starter
+    assert found["heads"]["category"]["rows"] == found["heads"]["agency"]["rows"] == 80
+    assert found["heads"]["agency"]["accuracy"] > 0.95
+    assert (found["split_day"], found["learned_from"], found["undated"]) == ("2024-10-21", 400, 0)
+    folder = folder_of(own, found["version"])
+    assert [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pickle")] == []
+    component = classifiers.load(folder)
+    said = component.predict(["lampu taman padam"])
+    assert [said[h].labels[said[h].first[0]] for h in ("category", "agency")] == ["Lampu Kota", "Dinas Terang"]
+    assert kanal(own, "model", "rollback").exit_code == 0
+    assert version_in_use(own) == starter
+    assert kanal(own, "model", "rollback").exit_code == 0
+    assert version_in_use(own) == found["version"]
+    assert kanal(own, "model", "rollback", "starter").exit_code == 0
+    assert version_in_use(own) == starter
+    listed = told(kanal(own, "model", "list", "--json"))
+    assert listed["active"] == starter
+    assert [(v["version"], v["active"]) for v in listed["versions"]] == [(found["version"], False)]
+
+
+def test_a_worse_version_is_refused_unless_forced(own: Settings, tmp_path: Path) -> None:
+    good = told(trained(own, tmp_path, "--json"))["version"]
+    confused = exported(tmp_path / "confused.csv", wrong=True, seed=2)
+    lines = exported(tmp_path / "later.csv", 100, seed=3).read_text().splitlines()[1:]
+    later = [line.replace(",2024-", ",2025-") for line in lines]
+    confused.write_text(confused.read_text() + "\n".join(later) + "\n")
+    refused = trained(own, tmp_path, data=confused)
+    assert refused.exit_code == FAILED
+    assert f"refused: it judges worse than {good}" in refused.output
+    assert "--force" in refused.output
+    assert version_in_use(own) == good
+    assert [card["version"] for card in kept(own)] == [good]
+    forced = told(trained(own, tmp_path, "--force", "--json", data=confused))
+    assert version_in_use(own) == forced["version"] != good
+    assert forced["compared"]["category"]["interval"][1] < 0
+
+
+def test_old_versions_are_removed_but_not_the_one_to_roll_back_to(own: Settings, tmp_path: Path) -> None:
+    made = [
+        told(
+            trained(own, tmp_path, "--json", "--force", "--keep", 1, data=exported(tmp_path / f"{n}.csv", 300, seed=n))
+        )
+        for n in range(3)
+    ]
+    assert {card["version"] for card in kept(own)} == {made[1]["version"], made[2]["version"]}
+    assert made[2]["removed"] == [made[0]["version"]]
+    assert not folder_of(own, made[0]["version"]).exists()
+    assert kanal(own, "model", "rollback").exit_code == 0
+    assert version_in_use(own) == made[1]["version"]
+
+
+def test_the_same_history_gives_the_same_version(own: Settings, tmp_path: Path) -> None:
+    one, other = (told(trained(own, tmp_path, "--json", "--force")) for _ in range(2))
+    assert one["version"] == other["version"]
+
+
+def test_it_is_measured_on_rows_it_never_saw(own: Settings, tmp_path: Path) -> None:
+    told(trained(own, tmp_path, "--json"))
+    fresh = exported(tmp_path / "fresh.csv", 120, seed=9)
+    fresh.write_text(fresh.read_text() + "K900,lampu taman padam,2025-01-01,Topik Baru,Dinas Terang\n")
+    target = tmp_path / "metrics.json"
+    result = kanal(own, "model", "evaluate", "--data", fresh, "--mapping", mapped(tmp_path), "--json", target)
+    assert result.exit_code == 0, result.output
+    found = json.loads(target.read_text())
+    category = found["heads"]["category"]
+    assert (found["rows"], category["rows"], category["left_out"], category["labels"]) == (121, 120, 1, 3)
+    assert category["macro_f1"] > 0.95
+    assert set(category["accuracy_at"]) == {"1.0", "0.9", "0.8", "0.7", "0.5"}
+    assert found["texts_per_second"] > 0
+    assert "Dinas Terang" in result.output
+    some = kanal(
+        own, "model", "evaluate", "--data", fresh, "--mapping", mapped(tmp_path), "--only", "nomor=K1*", "--json", "-"
+    )
+    assert json.loads(some.stdout)["rows"] == 31
+    other = kanal(own, "model", "evaluate", "--data", fresh, "--mapping", mapped(tmp_path), "--model", "own-none")
+    assert (other.exit_code, "kanal model list" in other.output) == (FAILED, True)
+
+
+def test_labels_of_the_taxonomy_are_found_by_name_and_alias_and_others_are_counted(
+    own: Settings, tmp_path: Path
+) -> None:
+    data = tmp_path / "own.csv"
+    rows = ["text,category,agency", "jalan berlubang,Jalan Rusak,DBM", "pohon tumbang,POHON ,Dinas Entah", "apa,Entah,"]
+    data.write_text("\n".join(rows) + "\n")
+    found = history.read(own, data, history.read_mapping(None), progress=lambda *_: None)
+    assert found.labels == {"category": ["jalan", "pohon", None], "agency": ["bina_marga", None, None]}
+    assert found.unknown == {"category": {"Entah": 1}, "agency": {"Dinas Entah": 1}}
+    assert found.told == {"category": 3, "agency": 2}
+    assert found.ids == ["row 2", "row 3", "row 4"]
+    named = mapped(tmp_path, '[columns]\ntext = "text"\ncategory = "category"\n[names.category]\nEntah = "jalan"\n')
+    assert history.read(own, data, history.read_mapping(named), progress=lambda *_: None).labels == {
+        "category": ["jalan", "pohon", "jalan"]
+    }
+
+
+def test_rows_stand_in_the_order_of_their_time_and_undated_ones_first(own: Settings, tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    rows = [
+        "text,category,date",
+        "c,jalan,03/02/2024 10:00",
+        "x,jalan,kemarin",
+        "a,jalan,31/01/2024",
+        "b,jalan,01/02/2024",
+    ]
+    data.write_text("\n".join(rows) + "\n")
+    found = history.read(own, data, history.read_mapping(None), progress=lambda *_: None)
+    assert (found.texts, found.undated) == (["x", "a", "b", "c"], 1)
+    assert found.dates == ["", "2024-01-31", "2024-02-01", "2024-02-03"]
+
+
+def test_texts_are_masked_before_anything_is_learned_and_written_line_breaks_are_breaks(
+    own: Settings, tmp_path: Path
+) -> None:
+    data = tmp_path / "own.csv"
+    data.write_text("text,category\nhubungi 081200000000\\nsegera,jalan\n")
+    found = history.read(own, data, history.read_mapping(None), progress=lambda *_: None)
+    assert "081200000000" not in found.texts[0]
+    assert found.texts[0].endswith("\nsegera")
+
+
+def test_labels_with_few_rows_are_left_out_of_their_head(own: Settings, tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    data.write_text("text,category,agency\n" + "a,jalan,sda\n" * 3 + "b,pohon,sda\n")
+    mapping = replace(history.read_mapping(None), min_rows={"category": 2})
+    found = history.read(own, data, mapping, progress=lambda *_: None)
+    assert found.labels == {"category": ["jalan"] * 3 + [None], "agency": ["sda"] * 4}
+    assert found.small["category"] == {"pohon": 1}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "says"),
+    [
+        ('[columns]\ntext = "tidak ada"\ncategory = "topik"\n', "no column 'tidak ada' for text; it has nomor, isi"),
+        ('[columns]\ntext = "isi"\n', "no column of labels"),
+        ('[columns]\nteks = "isi"\n', "[columns] teks is unknown"),
+        ('[columns]\nid = "nomor"\n', "must tell which column holds the text"),
+        ('[kolom]\ntext = "isi"\n', "[kolom] is unknown"),
+        ('[columns]\ntext = "isi"\ncategory = "topik"\n[names.category]\nx = "bukan"\n', "there is no category 'bukan'"),
+        ('[columns]\ntext = "isi"\ncategory = "topik"\n[labels]\ntaxonomy = "ya"\n', "each true or false"),
+        ("tidak = [", "is not a mapping"),
+    ],
+)  # fmt: skip
+def test_a_wrong_mapping_is_told_with_what_to_do(own: Settings, tmp_path: Path, mapping: str, says: str) -> None:
+    data = exported(tmp_path / "history.csv", 10)
+    result = kanal(own, "model", "evaluate", "--data", data, "--mapping", mapped(tmp_path, mapping))
+    assert result.exit_code == FAILED
+    assert says in " ".join(result.output.split())
+
+
+def test_too_few_rows_are_refused_with_how_many_it_takes(own: Settings, tmp_path: Path) -> None:
+    result = trained(own, tmp_path, data=exported(tmp_path / "few.csv", 60))
+    assert (result.exit_code, "60 rows are too few" in " ".join(result.output.split())) == (FAILED, True)
+
+
+def test_rolling_back_where_nothing_was_chosen_says_so(own: Settings) -> None:
+    result = kanal(own, "model", "rollback")
+    assert (result.exit_code, "nothing to roll back to" in result.output) == (FAILED, True)
+    result = kanal(own, "model", "rollback", "own-none")
+    assert (result.exit_code, "no version 'own-none' is kept" in result.output) == (FAILED, True)
+
+
+def test_a_chosen_version_that_was_removed_by_hand_is_told(own: Settings, tmp_path: Path) -> None:
+    import shutil
+
+    version = told(trained(own, tmp_path, "--json"))["version"]
+    shutil.rmtree(folder_of(own, version))
+    with pytest.raises(SettingsError, match="kanal model rollback"):
+        classifiers.build(own)

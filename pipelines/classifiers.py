@@ -116,7 +116,8 @@ def build_starter(settings: Settings, *, say: Callable[[str], None] = lambda _: 
 
     rows = list(corpus(settings.models_dir))
     say(f"training the classifier on {len(rows):,} texts (once for this corpus and config)")
-    save(settings, train([r.text for r in rows], heads(rows), **table(settings, "training")), folder.name, {})
+    config = table(settings, "training") | table(settings, "starter")
+    save(settings, train([r.text for r in rows], heads(rows), **config), folder.name, {})
     return folder
 
 

@@ -512,11 +512,10 @@ def install(
     The file is checked first: every polygon must carry the code of a known kelurahan in `kode`, `kelurahan_code`,
     `code` or `kode_kel`. It is copied into the data folder and used from the next run on.
     """
-    from pipelines import console
-    from pipelines import knowledge as known
+    from pipelines import console, places
 
     with _told():
-        result = known.install_boundaries(_settings(config), file)
+        result = places.install_boundaries(_settings(config), file)
     if as_json:
         console.print_json(result)
         return

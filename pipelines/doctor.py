@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import classifiers
+from pipelines import classifiers, places
 from pipelines import knowledge as known
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, SettingsError
@@ -145,7 +145,7 @@ def _alerts(settings: Settings) -> Check:
 
 
 def _boundaries(settings: Settings) -> Check:
-    if known.boundaries_file(settings).exists():
+    if places.boundaries_file(settings).exists():
         return Check("boundaries", True, "installed: coordinates are placed by polygon")
     return Check(
         "boundaries", None, "not installed: coordinates go to the nearest centroid (kanal gazetteer install FILE)"

@@ -31,7 +31,8 @@ def evaluate_corpus(settings: Settings, *, progress: history.Progress) -> dict[s
 
     from pipelines.transforms.fitting import train
 
-    config, accept = classifiers.table(settings, "training"), known.load(settings).thresholds.accept
+    config = classifiers.table(settings, "training") | classifiers.table(settings, "starter")
+    accept = known.load(settings).thresholds.accept
     rows = list(classifiers.corpus(settings.models_dir))
     labels = classifiers.heads(rows)
     texts = [row.text for row in rows]

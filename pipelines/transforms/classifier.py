@@ -243,7 +243,7 @@ def sharpened(chance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
 def _judge(head: Head, chance: NDArray[np.float64]) -> Prediction:
     rows = np.arange(len(chance))
     first = chance.argmax(axis=1) if len(chance) else np.zeros(0, np.int64)
-    confidence = chance[rows, first]
+    confidence = chance[rows, first].round(9)  # the last digits depend on the company a text is judged in
     chance[rows, first] = -1.0
     second = chance.argmax(axis=1) if len(chance) else first
     return Prediction(head.labels, first, second, confidence)

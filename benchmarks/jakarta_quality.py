@@ -23,7 +23,7 @@ import pandas as pd
 from pipelines import classifiers, places
 from pipelines import knowledge as known
 from pipelines.contracts import column
-from pipelines.evaluate import calibration_error
+from pipelines.figures import calibration_error
 from pipelines.settings import Settings, default_models_dir
 from pipelines.transforms.classify import classify
 from pipelines.transforms.gazetteer import Gazetteer

@@ -117,7 +117,10 @@ def build_starter(settings: Settings, *, say: Callable[[str], None] = lambda _: 
     rows = list(corpus(settings.models_dir))
     say(f"training the classifier on {len(rows):,} texts (once for this corpus and config)")
     config = table(settings, "training") | table(settings, "starter")
-    save(settings, train([r.text for r in rows], heads(rows), **config), folder.name, {})
+    learned = {
+        head: labels for head, labels in heads(rows).items() if head != "agency"
+    }  # rules know better: docs/quality.md
+    save(settings, train([r.text for r in rows], learned, **config), folder.name, {})
     return folder
 
 

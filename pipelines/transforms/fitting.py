@@ -17,7 +17,7 @@ from scipy import sparse
 from spacy.language import Language
 
 from pipelines.transforms.classifier import ComplaintClassifier, Head, Weights, blank, sharpened, softmax, unit
-from pipelines.transforms.network import Network, Task, fit_network
+from pipelines.transforms.network import Network, Task, fit_network, mean_of
 from pipelines.transforms.ngrams import Lexicon, seen_in, vectors
 
 _ECHO = 0.3  # how loud another head's scores are among the features of those that lean on it
@@ -50,6 +50,7 @@ def train(
     held: float = 0.2,
     soften: float = 1.0,
     units: int = 0,
+    networks: int = 1,
     passes: int = 15,
     most_per_label: int = 5_000,
     ordered: bool = False,
@@ -60,7 +61,8 @@ def train(
     """Fit every head on the texts that have a label for it; same input and seed: same weights.
 
     labels: head -> one label a text, None where it has none. bits, c, units: size of the feature hash,
-    looseness of the SVM, hidden units (0: the linear voice alone). held: share of the texts on which
+    looseness of the SVM, hidden units (0: the linear voice alone). networks, passes: how many the deep voice is the
+    mean of, and how often each reads all texts. held: share of the texts on which
     confidences are fitted, the last ones if `ordered`. soften: factor on the confidences' sharpness, below 1
     where the texts to be judged are less clear than these. most_per_label: of a label with more texts the last ones
     are learned from. leans_on: a head whose scores are features of all others. weights: how often each text counts.
@@ -82,7 +84,7 @@ def train(
     columns = np.full(1 << bits, -1, np.int32)
     columns[buckets] = np.arange(len(buckets), dtype=np.int32)
     matrix = vectors(Lexicon(columns, bits), texts, idf)
-    fit = _Fit(names, leans_on, c=c, seed=seed, units=units, passes=passes, progress=progress)
+    fit = _Fit(names, leans_on, c=c, seed=seed, units=units, networks=networks, passes=passes, progress=progress)
     aside = _aside(targets, held, ordered=ordered, seed=seed)
     trial = fit(matrix[~aside], {h: t[~aside] for h, t in targets.items()}, often[~aside], "trial")
     sharp = {h: _sharpness(trial, names, leans_on, h, matrix[aside], t[aside]) for h, t in targets.items()}
@@ -139,6 +141,7 @@ class _Fit:
     c: float
     seed: int
     units: int
+    networks: int
     passes: int
     progress: Progress
 
@@ -166,11 +169,18 @@ class _Fit:
             heads = [h for h in self.names if h != self.leans_on]
             told = np.flatnonzero(np.max([targets[h] for h in heads], axis=0) >= 0)
             tasks = [Task(targets[h][told], len(self.names[h])) for h in heads]
-            network = fit_network(
-                matrix[told], tasks, often[told], units=self.units, passes=self.passes, seed=self.seed,
-                progress=lambda done, of: self.progress(f"{stage}: hidden units", done, of),
-            )  # fmt: skip
+            network = mean_of([self._network(matrix[told], tasks, often[told], n, stage) for n in range(self.networks)])
         return _Voices(linear, lean, network)
+
+    def _network(
+        self, matrix: sparse.csr_matrix, tasks: list[Task], often: NDArray[np.float64], number: int, stage: str
+    ) -> Network:
+        def told(done: int, of: int) -> None:
+            self.progress(f"{stage}: network {number + 1} of {self.networks}", done, of)
+
+        return fit_network(
+            matrix, tasks, often, units=self.units, passes=self.passes, seed=self.seed + number, progress=told
+        )
 
     def _linear(
         self, matrix: sparse.csr_matrix, target: NDArray[np.int64], often: NDArray[np.float64], labels: int

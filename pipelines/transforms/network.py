@@ -47,6 +47,17 @@ class Network:
         return np.asarray(units @ self.out[task] + self.out_bias[task])
 
 
+def mean_of(networks: Sequence[Network]) -> Network:
+    """One network whose scores are the mean of theirs."""
+    share = np.float32(1 / len(networks))
+    return Network(
+        np.hstack([n.hidden for n in networks]),
+        np.concatenate([n.hidden_bias for n in networks]),
+        [np.vstack(outs) * share for outs in zip(*(n.out for n in networks), strict=True)],
+        [np.sum(biases, axis=0) * share for biases in zip(*(n.out_bias for n in networks), strict=True)],
+    )
+
+
 class _Adam:
     """One parameter and its moments; rows that a batch does not touch stay as they are."""
 

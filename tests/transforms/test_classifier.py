@@ -19,6 +19,7 @@ from pipelines import classifiers
 from pipelines.settings import Settings
 from pipelines.transforms.classifier import ComplaintClassifier, blank
 from pipelines.transforms.fitting import train
+from pipelines.transforms.network import Task, fit_network, mean_of
 from pipelines.transforms.ngrams import BATCH, Lexicon, fold_word, seen_in, vectors, words_of
 
 SAID = [
@@ -100,6 +101,18 @@ def test_a_text_without_a_label_for_a_head_teaches_that_head_nothing() -> None:
     only = train([TINY[i] for i in known], {h: [v[i] for i in known] for h, v in some.items()}, **KIND)
     said = component.heads["agency"].weights.shape, only.get_pipe("complaints").heads["agency"].weights.shape
     assert said[0][1] == said[1][1] == 2
+
+
+def test_several_networks_speak_as_the_mean_of_their_scores() -> None:
+    texts = sparse.random(30, 40, 0.3, format="csr", dtype=np.float32, random_state=1)
+    tasks = [Task(np.arange(30) % 3, 3), Task(np.arange(30) % 2, 2)]
+    fitted = [
+        fit_network(texts, tasks, np.ones(30), units=4, passes=3, seed=seed, progress=lambda *_: None)
+        for seed in (1, 2)
+    ]
+    for task in (0, 1):
+        mean = (fitted[0].scores(texts, task) + fitted[1].scores(texts, task)) / 2
+        assert np.allclose(mean_of(fitted).scores(texts, task), mean, atol=1e-5)
 
 
 def test_an_empty_label_is_a_label_and_none_is_not() -> None:

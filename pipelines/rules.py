@@ -6,7 +6,8 @@ which file and entry. Not here: applying the rules (transforms), the other files
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from pipelines import entries
 from pipelines.entries import number, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.transforms.classify import fold_label
+from pipelines.transforms.emergency import Alarm, Alarms, Pair
 from pipelines.transforms.gazetteer import Gazetteer
-from pipelines.transforms.route import Agency, Alarm, Routing, Rule, phrases
+from pipelines.transforms.route import Agency, Routing, Rule, phrases
 from pipelines.transforms.ticket import Clock
 
 
@@ -40,7 +42,8 @@ def agency_aliases(path: Path) -> dict[str, str]:
 
 
 _RULE_KEYS = ("id", "category", "any", "none", "area", "agency", "upt", "why")
-_ALARM_KEYS = ("id", "label", "any", "all", "none")
+_PHRASE = re.compile(r"(?:[a-z0-9]+|[a-z0-9]{3,}\*)(?: (?:[a-z0-9]+|[a-z0-9]{3,}\*))*")
+_ALARM_KEYS = ("id", "label", "any", "together", "none")
 
 
 def routing(
@@ -81,16 +84,41 @@ def routing(
     )
 
 
-def _alarms(path: Path) -> tuple[Alarm, ...]:
+def _alarms(path: Path) -> Alarms:
+    raw = entries.toml(path)
+    lists = entries.table(path, raw, "words")
     found = []
     for e in entries.entries(path, "rule", _ALARM_KEYS):
         with slips(path, f"rule {e['id']!r}"):
-            every = phrases(texts(e, "all")) or frozenset()
-            some = phrases(texts(e, "any")) or every
-            if not some:
-                raise TypeError("it asks for nothing: give `any` or `all`")
-            found.append(Alarm(e["id"], some, every, phrases(texts(e, "none"))))
-    return tuple(found)
+            text(e, "label")
+            some, pairs = texts(e, "any"), [_pair(said, lists) for said in texts(e, "together")]
+            if not some and not pairs:
+                raise TypeError("it asks for nothing: give `any` or `together`")
+            found.append(Alarm(e["id"], _stems(some), pairs, _stems(texts(e, "none"))))
+    with slips(path, "the head of the file"):
+        unless, calm = _stems(texts(raw, "unless")), _stems(texts(raw, "calm"))
+        window, reads = int(number(raw, "window")), int(number(raw, "reads"))
+        frequent = frozenset(texts(raw, "frequent"))
+        return Alarms(found, unless=unless, calm=calm, window=window, reads=reads, frequent=frequent)
+
+
+def _pair(said: str, lists: Mapping[str, object]) -> Pair:
+    """Two lists of [words], named as "one + other"."""
+    names = [name.strip() for name in said.split("+")]
+    if len(names) != 2:
+        raise ValueError(f'together must name two lists of [words], as "one + other", not {said!r}')
+    if unknown := next((name for name in names if name not in lists), None):
+        raise ValueError(f"together names the list {unknown!r}, which is not in [words]")
+    one, other = (_stems(texts(lists, name)) for name in names)
+    return one, other
+
+
+def _stems(phrases: Sequence[str]) -> Sequence[str]:
+    """The phrases, each made of words in lower case; a star ends a stem of at least three letters."""
+    for phrase in phrases:
+        if not _PHRASE.fullmatch(phrase):
+            raise ValueError(f"{phrase!r} must be words in lower case; a star may end a stem of three letters or more")
+    return phrases
 
 
 _CLOCKS = ("coordination", "completion", "first_action", "red_mark", "agency_reply", "close_without_reply")

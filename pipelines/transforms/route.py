@@ -15,6 +15,7 @@ from itertools import pairwise
 import pandas as pd
 
 from pipelines.contracts import column
+from pipelines.transforms.emergency import Alarms
 
 _WORDS = re.compile(r"[a-z0-9]+")
 _WORD = 3  # letters before a 2 that means "said twice" (umbul2, gorong2), not a unit (m2)
@@ -35,16 +36,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
-    """One emergency rule: all of `all` and one of `any`, and nothing of `none`; folded phrases."""
-
-    id: str
-    any: frozenset[str]
-    all: frozenset[str]
-    none: frozenset[str] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Agency:
     """suku_dinas: name of its unit per kota, where it has such units."""
 
@@ -59,7 +50,7 @@ class Routing:
     """Everything routing knows. channels: id -> (geo_tagged, responsible)."""
 
     rules: Sequence[Rule]
-    alarms: Sequence[Alarm]
+    alarms: Alarms
     agencies: Mapping[str, Agency]
     kota_names: Mapping[str, str]
     kelurahan_names: Mapping[str, str]
@@ -67,15 +58,9 @@ class Routing:
 
     @cached_property
     def phrases(self) -> Phrases:
-        """Every phrase that a rule or an alarm asks for."""
+        """Every phrase that a rule asks for."""
         groups = [g for rule in self.rules for g in (rule.any, rule.none) if g]
-        groups += [g for alarm in self.alarms for g in (alarm.any, alarm.all, alarm.none) if g]
         return Phrases({phrase for group in groups for phrase in group})
-
-    @cached_property
-    def alarming(self) -> frozenset[str]:
-        """Phrases of which an alarm needs at least one."""
-        return frozenset(phrase for alarm in self.alarms for phrase in alarm.any)
 
     @cached_property
     def by_category(self) -> Mapping[str | None, Sequence[Rule]]:
@@ -169,14 +154,13 @@ _ADDED = [
 def _decide(row: tuple, routing: Routing, accept_place: float) -> tuple:
     (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, street, lat, photos) = row
     said = f"{title} {text}" if title else text
-    found = routing.phrases.within(fold(said))
+    words = fold(said)
+    found = routing.phrases.within(words)
     rules = routing.by_category
     rule = _first(rules[category] if category in rules else rules[None], found, kota)
     geo_tagged, responsible = routing.channels.get(channel, (False, channel))
     intake = f"Kelurahan {routing.kelurahan_names[kelurahan]}" if geo_tagged and kelurahan else responsible
-    alarm = None
-    if not routing.alarming.isdisjoint(found):
-        alarm = next((a.id for a in routing.alarms if _alarmed(a, found)), None)
+    alarm = routing.alarms.of(said, words, fold)
     pointed = bool(street or address or (lat is not None and lat == lat))
     area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0
     return (
@@ -219,12 +203,6 @@ def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:
             continue
         return rule
     raise ValueError("routing rules must end in one without conditions")
-
-
-def _alarmed(alarm: Alarm, found: set[str]) -> bool:
-    return (
-        not alarm.any.isdisjoint(found) and alarm.all <= found and not (alarm.none and not alarm.none.isdisjoint(found))
-    )
 
 
 def _unit(rule: Rule, kota: str | None, kelurahan: str | None, routing: Routing) -> str:

@@ -1,0 +1,68 @@
+"""Emergencies on written cases (cases/emergency.tsv), and the promises of how a text is read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from read_cases import cases
+
+from pipelines.knowledge import Knowledge
+from pipelines.transforms.emergency import Alarm, Alarms
+from pipelines.transforms.route import fold
+
+CASES = cases("emergency")
+FIRE = Alarm("api", ("kebakar*", "si jago merah"), (), ("sate",))
+CRASH = Alarm("laka", (), ((("tabrak*",), ("luka*", "pingsan")),), ())
+OWN = Alarms([FIRE, CRASH], unless=("takut",), calm=("minggu lalu",), window=4, reads=60)
+
+
+def flagged(alarms: Alarms, text: str) -> str | None:
+    return alarms.of(text, fold(text), fold)
+
+
+def test_nineteen_of_twenty_emergencies_are_flagged_and_hardly_a_complaint(own_knowledge: Knowledge) -> None:
+    alarms = own_knowledge.routing.alarms
+    now = [c["text"] for c in CASES if c["emergency"]]
+    other = [c["text"] for c in CASES if not c["emergency"]]
+    missed = [t for t in now if not flagged(alarms, t)]
+    wrong = [t for t in other if flagged(alarms, t)]
+    assert len(now) >= 110 and len(other) >= 110
+    assert len(missed) <= 0.05 * len(now), missed
+    assert len(wrong) <= 0.05 * (len(now) - len(missed)), wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("pasar kebakaran", "api"),
+        ("Kebakarannya besar", "api"),
+        ("terkebakaran", None),
+        ("Si Jago Merah datang", "api"),
+        ("si jago. merah", None),
+        ("takut kebakaran", None),
+        ("warga takut, pasar kebakaran", "api"),
+        ("kebakaran sate", None),
+        ("kebakaran. minggu lalu", None),
+        ("tabrakan, dua luka2", "laka"),
+        ("tabrakan di jalan", None),
+        ("luka lama. tabrakan", "laka"),
+        ("tabrakan a b c d luka", None),
+        (f"{'x ' * 40}kebakaran", None),
+        (f"kebakaran {'x ' * 400}minggu lalu", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_read_as_the_file_says(text: str, rule: str | None) -> None:
+    assert flagged(OWN, text) == rule
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["kebakaran", "takut", "tabrak", "luka", "pingsan", "x", ".", ",", "sate"]), max_size=12)
+)
+def test_words_that_silence_never_raise_an_alarm(words: list[str]) -> None:
+    said = " ".join(words)
+    assert flagged(OWN, f"{said}. minggu lalu") is None
+    loud = Alarms([FIRE, CRASH], window=4, reads=60)
+    assert flagged(OWN, said) is None or flagged(loud, said) is not None

@@ -36,10 +36,10 @@ def flags(alarms: Alarms, texts: Sequence[str]) -> list[str | None]:
 
 
 def written(alarms: Alarms) -> None:
-    """Recall and precision on each half of the cases."""
+    """Recall and precision on each part of the cases."""
     with _CASES.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader((x for x in file if not x.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE))
-    for half in ("tune", "test"):
+    for half in ("tune", "test", "other"):
         part = [r for r in rows if r["half"] == half]
         flagged = [f is not None for f in flags(alarms, [r["text"] for r in part])]
         now = sum(r["emergency"] == "ya" for r in part)

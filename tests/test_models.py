@@ -200,11 +200,14 @@ def test_a_slip_in_a_file_is_told_with_file_and_entry(
 def test_a_text_of_an_unknown_category_and_a_corpus_without_header_are_told(
     slipped: Callable[[str, str, str], Settings],
 ) -> None:
-    models = slipped("corpus/jalan.tsv", "kind\ttext\n", "").models_dir
+    models = slipped("corpus/jalan.tsv", "kind\tagency\ttext\n", "").models_dir
     with pytest.raises(SettingsError, match=r"jalan\.tsv: the first line must name the columns kind and text"):
         list(classifiers.corpus(models))
     (models / "corpus" / "jalan.tsv").write_text("kind\ttext\nkeluhan\tlubang\n", "utf-8")
     with pytest.raises(SettingsError, match=r"jalan\.tsv: line 2 lacks a kind or a text"):
+        list(classifiers.corpus(models))
+    (models / "corpus" / "jalan.tsv").write_text("kind\tagency\ttext\ncomplaint\tdinas_entah\tlubang\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"jalan\.tsv: line 2: 'dinas_entah' is no agency"):
         list(classifiers.corpus(models))
     (models / "corpus" / "jalan.tsv").rename(models / "corpus" / "jaln.tsv")
     with pytest.raises(SettingsError, match=r"jaln\.tsv: 'jaln' is no category of taxonomy\.toml"):

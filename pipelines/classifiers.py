@@ -53,12 +53,14 @@ def corpus(models: Path) -> Iterator[Line]:
         with slips(path, "the file"):
             lines = io.StringIO(entries.read(path).decode("utf-8"), newline="")
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if lacking := sorted({"kind", "text"} - set(rows.fieldnames or ())):
-            raise SettingsError(f"{path}: the first line must name the columns kind and text; {lacking[0]} is missing")
+        if lacking := sorted({"kind", "agency", "text"} - set(rows.fieldnames or ())):
+            raise SettingsError(
+                f"{path}: the first line must name the columns kind, agency and text; {lacking[0]} is missing"
+            )
         for row in rows:
             if row["kind"] not in KINDS or not row["text"]:
                 raise SettingsError(f"{path}: line {rows.line_num} lacks a kind or a text between its tabs")
-            agency = row.get("agency") or None
+            agency = row["agency"] or None
             if agency and agency not in agencies:
                 raise SettingsError(f"{path}: line {rows.line_num}: {agency!r} is no agency of agencies.toml")
             yield Line(path.stem, row["kind"], agency, row["text"])

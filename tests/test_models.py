@@ -201,9 +201,9 @@ def test_a_text_of_an_unknown_category_and_a_corpus_without_header_are_told(
     slipped: Callable[[str, str, str], Settings],
 ) -> None:
     models = slipped("corpus/jalan.tsv", "kind\tagency\ttext\n", "").models_dir
-    with pytest.raises(SettingsError, match=r"jalan\.tsv: the first line must name the columns kind and text"):
+    with pytest.raises(SettingsError, match=r"jalan\.tsv: the first line must name the columns kind, agency and text"):
         list(classifiers.corpus(models))
-    (models / "corpus" / "jalan.tsv").write_text("kind\ttext\nkeluhan\tlubang\n", "utf-8")
+    (models / "corpus" / "jalan.tsv").write_text("kind\tagency\ttext\nkeluhan\t\tlubang\n", "utf-8")
     with pytest.raises(SettingsError, match=r"jalan\.tsv: line 2 lacks a kind or a text"):
         list(classifiers.corpus(models))
     (models / "corpus" / "jalan.tsv").write_text("kind\tagency\ttext\ncomplaint\tdinas_entah\tlubang\n", "utf-8")
@@ -374,8 +374,8 @@ def test_every_line_of_the_corpus_has_a_kind_and_a_text_of_sensible_length() -> 
     assert {line.kind for line in CORPUS} == KINDS
     for path in sorted((MODELS / "corpus").glob("*.tsv")):
         lines = path.read_text("utf-8").splitlines()
-        assert lines[0] in ("kind\ttext", "kind\tagency\ttext"), path.name
-        assert [line for line in lines if line.count("\t") != lines[0].count("\t")] == [], path.name
+        assert lines[0] == "kind\tagency\ttext", path.name
+        assert [line for line in lines if line.count("\t") != 2] == [], path.name
     assert [t for *_, t in CORPUS if not 8 <= len(t) <= 1_000 or t != t.strip()] == []
     assert min(Counter(line.category for line in CORPUS).values()) >= 50
 

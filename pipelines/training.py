@@ -71,7 +71,7 @@ def train_on(
     challenger = fit(settings, part(rows, 0, cut), meant, config, progress, unasked, weight)
     progress("judging", 0, 1)
     found = judge(challenger.get_pipe("complaints"), newest, accept)
-    champion = classifiers.build(settings)
+    champion = classifiers.build(settings, say=lambda said: progress(said, 0, 1))
     unseen = _unseen_by(classifiers.card_of(champion), rows, cut, only)
     compared = _compare(classifiers.load(classifiers.judged(champion)), challenger.get_pipe("complaints"), unseen)
     tolerance = classifiers.table(settings, "gate")["tolerance"]

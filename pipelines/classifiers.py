@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipelines.transforms.classifier import ComplaintClassifier
 
 STARTER = "starter"
+_JUDGED = "before_refit"  # folder inside a version's: the same training without the newest rows
 _FORMAT = "3"  # part of the starter's version: raise it when what is learned from the same corpus changes
 
 
@@ -135,12 +136,19 @@ def heads(rows: list[Line]) -> dict[str, list[str | None]]:
     }
 
 
-def save(settings: Settings, nlp: Language, version: str, card: Mapping[str, Any]) -> Path:
-    """Keep a trained pipeline under its version, with its card; a folder that another process finished first stays."""
+def save(
+    settings: Settings, nlp: Language, version: str, card: Mapping[str, Any], *, judged: Language | None = None
+) -> Path:
+    """Keep a trained pipeline under its version, with its card; a folder that another process finished first stays.
+
+    judged: what was compared before it learned from the newest rows as well; the next one is compared with that.
+    """
     folder = folder_of(settings, version)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temp = folder.with_name(f".{version}.{uuid.uuid4().hex}")
     nlp.to_disk(temp)
+    if judged is not None:
+        judged.to_disk(temp / _JUDGED)
     if card:
         (temp / "card.json").write_bytes(orjson.dumps(dict(card), default=str, option=orjson.OPT_INDENT_2))
     try:
@@ -158,6 +166,18 @@ def load(folder: Path) -> ComplaintClassifier:
     from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory
 
     return spacy.load(folder).get_pipe("complaints")
+
+
+def judged(folder: Path) -> Path:
+    """Folder of a version as it was before it learned from its newest rows: it can be judged on them fairly."""
+    before = folder / _JUDGED
+    return before if before.exists() else folder
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    """The card of an operator's version; empty for the starter."""
+    path = folder / "card.json"
+    return orjson.loads(path.read_bytes()) if path.exists() else {}
 
 
 def kept(settings: Settings) -> list[dict[str, Any]]:

@@ -368,6 +368,9 @@ def train(
     ] = 0.2,
     force: Annotated[bool, typer.Option("--force", help="Use it even where it judges worse.")] = False,
     refit: Annotated[bool, typer.Option(help="Learn from the newest rows too, once they were compared on.")] = True,
+    corrections: Annotated[
+        bool, typer.Option(help="Learn from what people decided in the review queue, too (labels of models/ only).")
+    ] = True,
     keep: Annotated[int, typer.Option(min=1, help="Versions to keep.")] = 5,
     config: Config = None,
     as_json: AsJson = False,
@@ -393,8 +396,9 @@ def train(
             return
         with console.stages() as tick:
             made = train_on(
-                settings, data, mapping=mapping, only=only, holdout=holdout, force=force, refit=refit, progress=tick
-            )
+                settings, data, mapping=mapping, only=only, holdout=holdout, force=force, refit=refit,
+                corrections=corrections, progress=tick,
+            )  # fmt: skip
         old = classifiers.forget(settings, keep=keep) if made.version else []
     if as_json:
         console.print_json({"version": made.version, "refused": made.refused or None, "removed": old, **made.card})

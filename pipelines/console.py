@@ -213,6 +213,12 @@ def print_figures(found: dict[str, Any]) -> None:
         out.print(
             table(f"\n{head}: most often confused", ("right", "judged", "rows", "e.g."), pairs, numbers=("rows",))
         )
+    if found.get("learned_from"):
+        out.print(
+            f"These figures flatter: {found['model']} learned from this very file. What it makes of rows it never saw"
+            " is in its card: kanal model list",
+            style="yellow", markup=False,
+        )  # fmt: skip
     for head, labels in found.get("unknown_labels", {}).items():
         if labels:
             most = ", ".join(f"{label} ({rows:,})" for label, rows in list(labels.items())[:8])

@@ -71,8 +71,10 @@ def evaluate_file(
         raise SettingsError(
             f"{data}: no label is one that classifier {folder.name} knows (it has {', '.join(component.heads) or 'no head'})"
         )
+    learned_from = classifiers.card_of(folder).get("digest") == rows.digest
     return {
-        "data": data.name, "digest": rows.digest, "model": folder.name, "rows": len(rows.texts), "heads": found,
+        "data": data.name, "digest": rows.digest, "learned_from": learned_from,
+        "model": folder.name, "rows": len(rows.texts), "heads": found,
         "unknown_labels": {head: dict(labels.most_common()) for head, labels in rows.unknown.items()},
         "texts_per_second": speed(component, rows.texts),
     }  # fmt: skip

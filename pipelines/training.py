@@ -7,7 +7,7 @@ where versions lie (classifiers).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
-from pipelines import classifiers, history
+from pipelines import classifiers, history, rules
 from pipelines import knowledge as known
+from pipelines.contracts import KINDS
 from pipelines.errors import SettingsError
 from pipelines.evaluate import judge
 from pipelines.figures import gain
@@ -45,12 +46,13 @@ def train_on(
     holdout: float = 0.2,
     force: bool = False,
     refit: bool = True,
+    corrections: bool = True,
     progress: history.Progress,
 ) -> Trained:
     """Train on the older rows, judge the newest beside the classifier in use, and keep it if it is no worse.
 
     holdout: share of the rows, the newest, that the challenger never sees. force: keep a worse one too. refit: learn
-    from all rows once the comparison is made.
+    from all rows once the comparison is made. corrections: learn from what people decided in the review queue too.
     """
     meant = history.read_mapping(mapping)
     rows = history.read(settings, data, meant, only=only, progress=progress)
@@ -61,18 +63,26 @@ def train_on(
             f"{data}: {len(rows.texts)} rows are too few; training needs {_LEAST} to learn from and {_LEAST} newer ones"
         )
     config = classifiers.table(settings, "training")
+    weight = classifiers.table(settings, "corrections")["weight"]
+    decided = rows_of_corrections(settings) if corrections and meant.taxonomy else Corrections()
     accept = known.load(settings).thresholds.accept
-    challenger = fit(settings, part(rows, 0, cut), meant, config, progress)
+    asked = set(newest.texts)
+    unasked = decided.where([text not in asked for text in decided.texts])
+    challenger = fit(settings, part(rows, 0, cut), meant, config, progress, unasked, weight)
     progress("judging", 0, 1)
     found = judge(challenger.get_pipe("complaints"), newest, accept)
-    champion = classifiers.build(settings)
-    compared = _compare(classifiers.load(champion), challenger.get_pipe("complaints"), newest)
+    champion = classifiers.build(settings, say=lambda said: progress(said, 0, 1))
+    unseen = _unseen_by(classifiers.card_of(champion), rows, cut, only)
+    compared = _compare(classifiers.load(classifiers.judged(champion)), challenger.get_pipe("complaints"), unseen)
     tolerance = classifiers.table(settings, "gate")["tolerance"]
-    worse = {head: c for head, c in compared.items() if c["gain"] < -tolerance}
-    nlp = fit(settings, rows, meant, config, progress) if refit and (not worse or force) else challenger
+    refused = _refusal(compared, tolerance, champion.name, len(unseen.texts))
+    nlp = challenger
+    if refit and (force or not refused):
+        nlp = fit(settings, rows, meant, config, progress, decided, weight)
     card = {
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": data.name, "digest": rows.digest, "rows": len(rows.texts), "learned_from": len(rows.texts) if refit else cut,
+        "held_from": cut, "only": only, "corrections": len(decided.texts), "corrections_digest": decided.digest,
         "undated": rows.undated, "first_day": _first_day(rows.dates), "split_day": rows.dates[cut] or None,
         "last_day": rows.dates[-1] or None, "labels": {h: len({*v} - {None}) for h, v in rows.labels.items()},
         "small_labels": {head: sum(labels.values()) for head, labels in rows.small.items()},
@@ -80,12 +90,70 @@ def train_on(
         "also_in_training": _repeated(rows.texts, cut), "corpus": meant.corpus, "taxonomy": meant.taxonomy,
         "config": config, "heads": found, "champion": champion.name, "compared": compared,
     }  # fmt: skip
-    if worse and not force:
-        return Trained(None, card, _refusal(worse, champion.name))
-    version = _version(settings, rows.digest, meant, config, holdout, only, refit=refit)
-    folder = classifiers.save(settings, nlp, version, card)
+    if refused and not force:
+        return Trained(None, card, refused)
+    version = _version(settings, rows.digest, meant, config, holdout, only, decided.digest, weight, refit=refit)
+    folder = classifiers.save(settings, nlp, version, card, judged=challenger if refit else None)
     classifiers.activate(settings, folder.name)
     return Trained(version, card)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What people decided in the review queue: masked texts, the days they were written, head -> decided id or None."""
+
+    texts: list[str] = field(default_factory=list)
+    days: list[str] = field(default_factory=list)
+    labels: dict[str, list[str | None]] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return blake2b(orjson.dumps([self.texts, self.days, self.labels]), digest_size=8).hexdigest()
+
+    def where(self, kept: Sequence[bool]) -> Corrections:
+        """Those that are marked True."""
+
+        def some(values: Sequence[Any]) -> list[Any]:
+            return [value for value, keep in zip(values, kept, strict=True) if keep]
+
+        return Corrections(some(self.texts), some(self.days), {h: some(v) for h, v in self.labels.items()})
+
+
+def rows_of_corrections(settings: Settings) -> Corrections:
+    """Decisions in the published snapshot with their reports' text; none where nothing is published or decided.
+
+    Of several decisions on one report the newest that names a head counts for it. Ids that models/ no longer has are
+    passed over.
+    """
+    from pipelines.trace import ask, open_snapshot
+
+    if not settings.analytics.exists():
+        return Corrections()
+    with open_snapshot(settings) as con:
+        if not ask(con, "FROM duckdb_tables() SELECT 1 AS there WHERE table_name = 'review_decisions'"):
+            return Corrections()
+        found = ask(con, _DECIDED)
+    models = settings.models_dir
+    there = {
+        "category": set(known.taxonomy(models).names),
+        "agency": set(rules.agencies(models / "agencies.toml")),
+        "kind": set(KINDS),
+    }
+    spoken = [f"{row['title']}\n{row['text']}" if row["title"] else row["text"] for row in found]
+    labels = {head: [row[head] if row[head] in ids else None for row in found] for head, ids in there.items()}
+    return Corrections(spoken, [row["day"] for row in found], labels)
+
+
+_DECIDED = """
+SELECT r.title, r.text, strftime(r.occurred_at AT TIME ZONE 'Asia/Jakarta', '%Y-%m-%d') AS day, d.category, d.agency, d.kind
+FROM (
+    SELECT report_id, arg_max(category, decided_at) AS category, arg_max(agency, decided_at) AS agency,
+        arg_max(kind, decided_at) AS kind
+    FROM review_decisions GROUP BY report_id
+) d JOIN reports r USING (report_id)
+WHERE d.category IS NOT NULL OR d.agency IS NOT NULL OR d.kind IS NOT NULL
+ORDER BY r.occurred_at, r.report_id
+"""
 
 
 def part(rows: history.History, start: int, end: int | None) -> history.History:
@@ -112,8 +180,11 @@ def fit(
     meant: history.HistoryMapping,
     config: dict[str, Any],
     progress: history.Progress,
+    decided: Corrections | None = None,
+    weight: float = 1,
 ) -> Any:
-    """The corpus first, as it has no date, then history in the order of its time."""
+    """The corpus first, as it has no date, then history and corrections in the order of their time. weight: how often
+    a correction counts."""
     from pipelines.transforms.fitting import train
 
     lines = list(classifiers.corpus(settings.models_dir))
@@ -122,14 +193,22 @@ def fit(
         lines, starter = [], {"kind": []} if "kind" in rows.labels else {}
     elif not meant.taxonomy:  # another city's labels: what the starter knows helps as a head of its own
         starter = {"kind": starter["kind"], _KNOWS_STARTER: starter["category"]}
-    texts = [line.text for line in lines] + rows.texts
+    decided = decided or Corrections()
+    days = [*rows.dates, *decided.days]
+    order = sorted(range(len(days)), key=days.__getitem__)  # stable: undated rows stay first
+    own_texts = [*rows.texts, *decided.texts]
+    texts = [line.text for line in lines] + [own_texts[i] for i in order]
+    often = [1.0] * len(lines) + [1.0 if i < len(rows.texts) else weight for i in order]
     labels: dict[str, list[str | None]] = {}
     for head in dict.fromkeys((*starter, *rows.labels)):
-        own: Sequence[str | None] = rows.labels.get(head, [None] * len(rows.texts))
-        labels[head] = [*starter.get(head, [None] * len(lines)), *own]
+        own: Sequence[str | None] = [
+            *rows.labels.get(head, [None] * len(rows.texts)),
+            *decided.labels.get(head, [None] * len(decided.texts)),
+        ]
+        labels[head] = [*starter.get(head, [None] * len(lines)), *(own[i] for i in order)]
     leans_on = _KNOWS_STARTER if _KNOWS_STARTER in labels else ""
     try:
-        return train(texts, labels, ordered=True, leans_on=leans_on, progress=progress, **config)
+        return train(texts, labels, ordered=True, leans_on=leans_on, weights=often, progress=progress, **config)
     except ValueError as error:
         raise SettingsError(f"nothing to learn from: {error}") from error
 
@@ -152,7 +231,31 @@ def _compare(champion: Any, challenger: Any, rows: history.History) -> dict[str,
     return found
 
 
-def _refusal(worse: dict[str, Any], champion: str) -> str:
+def _unseen_by(card: dict[str, Any], rows: history.History, cut: int, only: str | None) -> history.History:
+    """The newest rows that the champion never learned from before it was judged itself.
+
+    card: the champion's; empty for the starter, which learned from no history. Of the same file that is told by the
+    row; of another one by the day, and where there are no days nothing can be told and all rows count.
+    """
+    if not card:
+        return part(rows, cut, None)
+    if (card["digest"], card["only"]) == (rows.digest, only):
+        return part(rows, max(cut, card["held_from"]), None)
+    last = card["split_day"] or ""
+    first = next((i for i in range(cut, len(rows.dates)) if rows.dates[i] > last), len(rows.dates))
+    return part(rows, first if last and rows.dates[-1] else cut, None)
+
+
+def _refusal(compared: dict[str, Any], tolerance: float, champion: str, rows: int) -> str:
+    """Why the challenger is refused, in words; empty where it is not."""
+    if rows < _LEAST:
+        return (
+            f"only {rows} of the newest rows are new to {champion}, which stays: too few to compare on. Give newer rows,"
+            " or to use it all the same: --force"
+        )
+    worse = {head: c for head, c in compared.items() if c["gain"] < -tolerance}
+    if not worse:
+        return ""
     told = "; ".join(
         f"{head}: macro-F1 {c['gain']:+.3f} ({c['interval'][0]:+.3f} to {c['interval'][1]:+.3f}) over {c['rows']:,} rows"
         for head, c in worse.items()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +17,7 @@ from pipelines.classifiers import folder_of, kept, version_in_use
 from pipelines.cli import FAILED, app
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, default_models_dir
+from pipelines.training import Corrections, rows_of_corrections
 
 WORDS = {
     "Lampu Kota": ["lampu taman padam", "penerangan gang mati", "tiang lampu roboh", "gelap gulita tiap malam"],
@@ -124,6 +126,120 @@ def test_a_worse_version_is_refused_unless_forced(own: Settings, tmp_path: Path)
     forced = told(trained(own, tmp_path, "--force", "--json", data=confused))
     assert version_in_use(own) == forced["version"] != good
     assert forced["compared"]["category"]["interval"][1] < 0
+
+
+def test_a_version_is_compared_as_it_was_before_it_learned_from_the_newest_rows(own: Settings, tmp_path: Path) -> None:
+    data = exported(tmp_path / "history.csv")
+    # November and December are worded as no month before: only who learned from them can be right
+    words = {"Lampu Kota": "zamrud ungu", "Air Minum": "topas jingga", "Sampah Liar": "safir kelabu"}
+    lines = data.read_text().splitlines()
+    for i, line in enumerate(lines):
+        number, _, day, topic, office = line.split(",")
+        if day >= "2024-11" and i:
+            lines[i] = ",".join([number, words[topic], day, topic, office])
+    data.write_text("\n".join(lines) + "\n")
+    first = told(trained(own, tmp_path, "--json", data=data))
+    again = told(trained(own, tmp_path, "--json", "--keep", 3, "--no-refit", data=data))
+    assert again["champion"] == first["version"] != again["version"]
+    assert again["compared"]["category"] == {"rows": 80, "gain": 0.0, "interval": [0.0, 0.0]}
+    assert again["heads"] == first["heads"]
+    assert [p for p in folder_of(own, first["version"]).rglob("*") if p.suffix in (".pkl", ".pickle")] == []
+
+
+def test_rows_that_the_version_in_use_learned_from_before_it_was_judged_compare_nothing(
+    own: Settings, tmp_path: Path
+) -> None:
+    data = exported(tmp_path / "history.csv", 1_000)
+    good = told(trained(own, tmp_path, "--json", "--holdout", 0.1, data=data))["version"]
+    wider = told(trained(own, tmp_path, "--json", "--holdout", 0.3, "--force", data=data))
+    assert (wider["champion"], wider["compared"]["agency"]["rows"]) == (good, 100)
+    older = exported(tmp_path / "older.csv", 300)
+    older.write_text(older.read_text().replace(",2024-", ",2023-"))
+    refused = trained(own, tmp_path, data=older)
+    assert refused.exit_code == FAILED
+    assert f"only 0 of the newest rows are new to {wider['version']}" in " ".join(refused.output.split())
+    newer = exported(tmp_path / "newer.csv", 300)
+    newer.write_text(newer.read_text().replace(",2024-", ",2025-"))
+    assert told(trained(own, tmp_path, "--json", data=newer))["compared"]["agency"]["rows"] == 60
+
+
+DECIDED = """
+CREATE TABLE reports AS FROM (VALUES
+    ('a', NULL, 'lubang menganga di tanjakan', TIMESTAMPTZ '2024-03-01 20:00+00'),
+    ('b', 'Tanya', 'dahan menjuntai ke kabel', TIMESTAMPTZ '2024-01-01 00:00+00'),
+    ('c', NULL, 'belum diputuskan', TIMESTAMPTZ '2024-01-02 00:00+00'),
+    ('d', NULL, 'namanya sudah tidak ada', TIMESTAMPTZ '2024-05-02 00:00+00')
+) t(report_id, title, text, occurred_at);
+CREATE TABLE review_decisions AS FROM (VALUES
+    ('a', 'pohon', 'bina_marga', NULL, TIMESTAMPTZ '2024-06-01 00:00+00'),
+    ('a', 'jalan', NULL, NULL, TIMESTAMPTZ '2024-06-02 00:00+00'),
+    ('b', 'pohon', NULL, 'question', TIMESTAMPTZ '2024-06-01 00:00+00'),
+    ('c', NULL, NULL, NULL, TIMESTAMPTZ '2024-06-01 00:00+00'),
+    ('d', 'kategori_lama', NULL, 'complaint', TIMESTAMPTZ '2024-06-01 00:00+00'),
+    ('hilang', 'jalan', NULL, NULL, TIMESTAMPTZ '2024-06-01 00:00+00')
+) t(report_id, category, agency, kind, decided_at);
+"""
+
+
+def published(settings: Settings, sql: str) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(settings.analytics)) as con:
+        con.execute(sql)
+
+
+def test_decisions_of_the_review_queue_are_read_with_the_newest_word_on_each_head(own: Settings) -> None:
+    assert rows_of_corrections(own) == Corrections()
+    published(own, DECIDED)
+    assert rows_of_corrections(own) == Corrections(
+        texts=["Tanya\ndahan menjuntai ke kabel", "lubang menganga di tanjakan", "namanya sudah tidak ada"],
+        days=["2024-01-01", "2024-03-02", "2024-05-02"],
+        labels={
+            "category": ["pohon", "jalan", None],
+            "agency": [None, "bina_marga", None],
+            "kind": ["question", None, "complaint"],
+        },
+    )
+
+
+def test_a_snapshot_without_decisions_teaches_nothing(own: Settings) -> None:
+    published(own, "CREATE TABLE reports (report_id TEXT)")
+    assert rows_of_corrections(own) == Corrections()
+
+
+def test_a_model_learns_what_people_decided_unless_told_not_to(own: Settings, tmp_path: Path) -> None:
+    published(
+        own,
+        "CREATE TABLE reports AS SELECT i::TEXT AS report_id, NULL::TEXT AS title, 'gorong gorong ambles ' || i AS text,"
+        " TIMESTAMPTZ '2024-03-01 00:00+00' AS occurred_at FROM range(40) t(i);"
+        "CREATE TABLE review_decisions AS SELECT report_id, 'saluran_air' AS category, NULL::TEXT AS agency,"
+        " NULL::TEXT AS kind, occurred_at AS decided_at FROM reports",
+    )
+    data = tmp_path / "own.csv"
+    said = [("jalan berlubang parah", "jalan"), ("pohon tumbang besar", "pohon")]
+    rows = [f"{said[i % 2][0]} {i},{said[i % 2][1]},2024-{1 + i // 50:02d}-01" for i in range(300)]
+    data.write_text("\n".join(["text,category,date", *rows]) + "\n")
+
+    def judged(*args: str) -> tuple[int, str]:
+        card = told(kanal(own, "model", "train", "--from", data, "--json", "--force", *args))
+        component = classifiers.load(folder_of(own, card["version"]))
+        category = component.predict(["gorong gorong ambles"])["category"]
+        return card["corrections"], category.labels[category.first[0]]
+
+    assert judged() == (40, "saluran_air")
+    without, label = judged("--no-corrections")
+    assert (without, label != "saluran_air") == (0, True)
+
+
+def test_a_correction_is_kept_out_of_training_while_its_own_text_is_asked(own: Settings) -> None:
+    decided = Corrections(["a", "b"], ["2024-01-01", "2024-01-02"], {"category": ["jalan", None]})
+    assert decided.where([False, True]) == Corrections(["b"], ["2024-01-02"], {"category": [None]})
+
+
+def test_figures_on_a_file_that_was_learned_from_say_that_they_flatter(own: Settings, tmp_path: Path) -> None:
+    told(trained(own, tmp_path, "--json"))
+    data = tmp_path / "history.csv"
+    result = kanal(own, "model", "evaluate", "--data", data, "--mapping", mapped(tmp_path))
+    assert "These figures flatter" in result.output
 
 
 def test_old_versions_are_removed_but_not_the_one_to_roll_back_to(own: Settings, tmp_path: Path) -> None:

@@ -130,6 +130,9 @@ def test_nothing_said_is_nothing_judged(
         ("Lampu jalan sudah beberapa hari mati, mohon diperbaiki. Terima kasih", "complaint"),
         ("TOLONG dibersihkan, terimakasih banyak petugas", "complaint"),
         ("Butuh dipangkas agar rapi. Sukses selalu", "complaint"),
+        ("Selamat pagi, saya melaporkan dua lubang di depan toko roti. Sekian terima kasih", "complaint"),
+        ("Terima kasih sudah dibalas, tapi data saya masih salah. Terima kasih", "complaint"),
+        ("Saya belum dapat jatah, kok bisa begitu ya pak. Terima kasih banyak, sehat selalu", "complaint"),
     ],
 )
 def test_whoever_asks_for_something_complains_however_politely_it_ends(

@@ -19,6 +19,8 @@ SPOKEN = {
     "The street light in front of my house is broken": "en",
     "Dalan iki rusak ora ono sing ndandani": "jv",
     "Jalan ieu geus lila teu dibenerkeun, punten pisan": "su",
+    "Kabel lepas, trotoar berlubang": "id",
+    "Banjir is back di gang": "id",
     "123 456": "other",
     "": "other",
 }

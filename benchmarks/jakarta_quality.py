@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines import gazetteers
 from pipelines import knowledge as known
 from pipelines.contracts import column
 from pipelines.evaluate import calibration_error
@@ -224,7 +225,7 @@ def main() -> int:
         knowledge = known.load(settings)
         model = known.load_classifier(known.build_classifier(settings, say=print))
         outlines = data / "gazetteer" / "jakarta_kelurahan.geojson"
-        boundaries = known.read_boundaries(outlines) if outlines.exists() else None
+        boundaries = gazetteers.read_boundaries(outlines) if outlines.exists() else None
         steps = (
             (data / "jakarta_crm_2023" / "reports_dev.csv", lambda p: jakarta(p, knowledge, model)),
             (data / "petabencana_2017" / "reports.csv", lambda p: floods(p, knowledge, boundaries)),

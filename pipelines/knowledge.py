@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import shapely
-from shapely.geometry import shape
 
-from pipelines import entries, rules
+from pipelines import entries, gazetteers, rules
 from pipelines.contracts import KINDS, Stream
 from pipelines.entries import flag, number, slips, text, texts
 from pipelines.errors import SettingsError
@@ -70,14 +67,14 @@ class Knowledge:
 def load(settings: Settings) -> Knowledge:
     """Read models/, overlays and installed boundaries. SettingsError names the file and entry at fault."""
     models = settings.models_dir
-    files = [models / name for name in _FILES] + list(settings.registry_overlays)
+    files = [models / name for name in _FILES] + [*settings.registry_overlays, *gazetteers.files(settings.gazetteer)]
     boundaries = boundaries_file(settings)
     hashed = blake2b(digest_size=8)
     for path in [*files, *([boundaries] if boundaries.exists() else [])]:
         hashed.update(entries.read(path))
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
-    gazetteer = _gazetteer(models / "gazetteer", boundaries)
+    gazetteer = gazetteers.read(settings.gazetteer, boundaries)
     taxonomy = _taxonomy(models / "taxonomy.toml")
     thresholds, accept_place = _thresholds(models / "classifier.toml")
     return Knowledge(
@@ -104,12 +101,6 @@ _FILES = (
     "language.toml",
     "matching.toml",
     "classifier.toml",
-    "gazetteer/kelurahan.csv",
-    "gazetteer/kecamatan.csv",
-    "gazetteer/kota.csv",
-    "gazetteer/landmarks.csv",
-    "gazetteer/outside.csv",
-    "gazetteer/everyday.csv",
 )
 
 
@@ -142,18 +133,11 @@ def names(settings: Settings) -> Names:
         _taxonomy(models / "taxonomy.toml").names,
         {a.id: a.name for a in rules.agencies(models / "agencies.toml").values()},
         {c.id: c.name for c in channels(settings).values()},
-        _csv(models / "gazetteer" / "kelurahan.csv"),
+        gazetteers.kelurahan(settings.gazetteer),
     )
 
 
 # --- the files ------------------------------------------------------------------------------
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(io.BytesIO(entries.read(path)), dtype=str, keep_default_na=False, comment="#")
-    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no header, not UTF-8
-        raise SettingsError(f"{path} is no CSV with a header: {error}") from error
 
 
 def channels(settings: Settings) -> dict[str, Channel]:
@@ -238,75 +222,17 @@ def boundaries_file(settings: Settings) -> Path:
     return settings.data_dir / "gazetteer" / "boundaries.geojson"
 
 
-_COLUMNS = {
-    "kelurahan": ("kelurahan_code", "kelurahan", "kecamatan_code", "kecamatan", "kota_code", "kota", "postcode", "lat", "lon", "aliases"),
-    "kecamatan": ("kecamatan_code", "kecamatan", "kota_code", "aliases", "lat", "lon"),
-    "kota": ("kota_code", "kota", "full_name", "aliases", "lat", "lon"),
-    "landmarks": ("landmark", "aliases", "lat", "lon", "kelurahan_code"),
-    "outside": ("name",),
-    "everyday": ("name",),
-}  # fmt: skip
-
-
-def _gazetteer(folder: Path, boundaries: Path) -> Gazetteer:
-    tables = {name: _csv(folder / f"{name}.csv") for name in _COLUMNS}
-    for name, columns in _COLUMNS.items():
-        if lacking := [c for c in columns if c not in tables[name]]:
-            raise SettingsError(f"{folder / name}.csv: the column {lacking[0]} is missing")
-    for name in ("kelurahan", "kecamatan", "kota"):
-        with slips(folder / f"{name}.csv", "lat or lon"):
-            tables[name] = tables[name].astype({"lat": float, "lon": float})
-        code = tables[name][f"{name}_code"]
-        if code.duplicated().any():
-            raise SettingsError(f"{folder / name}.csv: {code[code.duplicated()].iloc[0]} is there twice")
-    polygons = None
-    if boundaries.exists():
-        shapes = read_boundaries(boundaries)
-        polygons = [shapes.get(code) for code in tables["kelurahan"]["kelurahan_code"]]
-    return Gazetteer(
-        tables["kelurahan"],
-        tables["kecamatan"],
-        tables["kota"],
-        tables["landmarks"],
-        tables["outside"]["name"].tolist(),
-        polygons,
-        tables["everyday"]["name"].tolist(),
-    )
-
-
-def read_boundaries(path: Path) -> dict[str, Any]:
-    """Kemendagri code -> geometry of a GeoJSON FeatureCollection; SettingsError says what is wrong.
-
-    The code is looked for in the properties kode, kelurahan_code, code, kode_kel.
-    """
-    try:
-        features = json.loads(path.read_text("utf-8"))["features"]
-        found = {}
-        for feature in features:
-            properties = feature["properties"]
-            code = next(
-                (properties[k] for k in ("kode", "kelurahan_code", "code", "kode_kel") if k in properties), None
-            )
-            if isinstance(code, str) and feature.get("geometry"):
-                found[code] = shapely.make_valid(shape(feature["geometry"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise SettingsError(f"{path} is not a GeoJSON FeatureCollection of kelurahan: {error}") from error
-    if not found:
-        raise SettingsError(f"{path}: no feature has a code in kode, kelurahan_code, code or kode_kel")
-    return found
-
-
 def install_boundaries(settings: Settings, file: Path) -> dict[str, int]:
     """Check a GeoJSON file and copy it to where `load` finds it.
 
     Returns kelurahan (all there are), matched (those with a polygon now) and unknown (polygons of
     other codes). SettingsError where the file has no polygon of any known kelurahan.
     """
-    codes = set(_csv(settings.models_dir / "gazetteer" / "kelurahan.csv")["kelurahan_code"])
-    shapes = read_boundaries(file)
+    codes = set(gazetteers.kelurahan(settings.gazetteer)["kelurahan_code"])
+    shapes = gazetteers.read_boundaries(file)
     matched = len(codes & set(shapes))
     if not matched:
-        raise SettingsError(f"{file}: no polygon carries the code of a kelurahan of models/gazetteer/kelurahan.csv")
+        raise SettingsError(f"{file}: no polygon carries the code of a kelurahan of {settings.gazetteer}")
     target = boundaries_file(settings)
     target.parent.mkdir(parents=True, exist_ok=True)
     temp = target.with_name(f".{target.name}.{uuid.uuid4().hex}")

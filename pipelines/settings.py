@@ -21,7 +21,7 @@ from pipelines.errors import SettingsError
 SOURCES = ("export", "imap", "sms", "twitter", "facebook", "feedback")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
-    "kanal": {"data_dir", "models_dir", "registry", "workers", "group_rows"},
+    "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "workers", "group_rows"},
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
@@ -29,7 +29,7 @@ _SECTIONS = {
 }
 
 _LISTS = {"registry", "to"}
-_TEXTS = {"data_dir", "models_dir", "smtp_host", "from"}
+_TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ class Settings:
     crm_url_env: str | None = None
     every_minutes: int = 5
     alerts: Alerts = field(default_factory=Alerts)
+    gazetteer_path: Path | None = None
+
+    @property
+    def gazetteer(self) -> Path:
+        """The folder of places, or one file of kelurahan: the operator's own city, else that of models/."""
+        return self.gazetteer_path or self.models_dir / "gazetteer"
 
     @property
     def landing_dir(self) -> Path:
@@ -146,6 +152,7 @@ def load(path: Path | None = None) -> Settings:
         data_dir=Path(data_dir).absolute() if data_dir else place(general.get("data_dir", "data")),
         models_dir=place(general["models_dir"]) if "models_dir" in general else default_models_dir(),
         streams=_streams(raw.get("stream", []), root, path),
+        gazetteer_path=place(general["gazetteer"]) if "gazetteer" in general else None,
         registry_overlays=tuple(place(p) for p in general.get("registry", [])),
         workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
         group_rows=_number(general, "group_rows", 50_000, 1, 1_000_000, path),

@@ -33,16 +33,11 @@ WORD = {
     "towards": 0.35,
 }
 STEM = 0.45  # "jelambar", where there is a Jelambar Baru too: people say it of both
-TWICE, RIVAL = 0.1, 0.2
-PASSED = frozenset(
-    ("towards", "thing", "street", "numbered", "borrowed", "compass")
-)  # says little of a kecamatan or kota
-ALSO_KECAMATAN = {
-    "piece": 0.75,
-    "lane": 0.7,
-    "school": 0.6,
-    "people": 0.5,
-}  # the same where a kecamatan has the name too
+TWICE, RIVAL = 0.1, 0.2  # more for a name said in two ways; less where another kelurahan is named
+# These say little of a kecamatan or kota either.
+PASSED = frozenset(("towards", "thing", "street", "numbered", "borrowed", "compass"))
+# How far a name is believed that a kecamatan bears too; SHARED where the kind is not here.
+ALSO_KECAMATAN = {"piece": 0.75, "lane": 0.7, "school": 0.6, "people": 0.5}
 
 
 class Place(NamedTuple):

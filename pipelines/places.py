@@ -72,7 +72,10 @@ def read(gazetteer: Path, boundaries: Path | None = None) -> Gazetteer:
 
 def kelurahan_table(gazetteer: Path) -> pd.DataFrame:
     """kelurahan.csv of a folder, or the file itself: a row a kelurahan, with aliases (maybe empty)."""
-    table = _table(gazetteer if gazetteer.is_file() else gazetteer / "kelurahan.csv", "kelurahan")
+    path = gazetteer if gazetteer.is_file() else gazetteer / "kelurahan.csv"
+    if not path.exists():
+        raise SettingsError(f"{gazetteer} is no gazetteer: it must be a folder with kelurahan.csv, or such a file")
+    table = _table(path, "kelurahan")
     return table if "aliases" in table else table.assign(aliases="")
 
 

@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def gazetteer(self) -> Path:
-        """Folder or file of the areas; models/gazetteer unless another is set."""
+        """The folder of places, or one file of kelurahan: the operator's own city, else that of models/."""
         return self.gazetteer_path or self.models_dir / "gazetteer"
 
     @property
@@ -152,8 +152,8 @@ def load(path: Path | None = None) -> Settings:
         data_dir=Path(data_dir).absolute() if data_dir else place(general.get("data_dir", "data")),
         models_dir=place(general["models_dir"]) if "models_dir" in general else default_models_dir(),
         streams=_streams(raw.get("stream", []), root, path),
-        registry_overlays=tuple(place(p) for p in general.get("registry", [])),
         gazetteer_path=place(general["gazetteer"]) if "gazetteer" in general else None,
+        registry_overlays=tuple(place(p) for p in general.get("registry", [])),
         workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
         group_rows=_number(general, "group_rows", 50_000, 1, 1_000_000, path),
         snapshot_minutes=_number(snapshot, "min_interval_minutes", 10, 0, 1440, path, whole=False),

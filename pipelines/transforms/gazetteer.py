@@ -69,6 +69,7 @@ class Gazetteer:
     starts: frozenset[str] = field(init=False)  # first letters of all names: most words begin none
     long_starts: frozenset[str] = field(init=False)
     weak: frozenset[str] = field(init=False)  # everyday names, joined
+    stems: frozenset[str] = field(init=False)  # names of kelurahan that another one's name goes on from
     codes: list[str] = field(init=False)  # kelurahan codes by row
     row_of: dict[str, int] = field(init=False)
     postcodes: dict[str, list[int]] = field(init=False)
@@ -101,6 +102,8 @@ class Gazetteer:
         }
         self.names = self._index()
         self.weak = frozenset(map(join, self.everyday))
+        own = sorted({(*map(join, name.split()),) for name in self.kelurahan["kelurahan"]})
+        self.stems = frozenset("".join(a) for a in own if any(len(b) > len(a) and b[: len(a)] == a for b in own))
         self.starts = self._starts()
         self.long_starts = frozenset(name[:LONG] for name in self.names if len(name) >= LONG)
         self._misspelt = {level: self._less_a_letter(level) for level in ("kelurahan", "kecamatan")}

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,19 @@ import pandas as pd
 from pipelines.contracts import column
 from pipelines.transforms import address
 from pipelines.transforms.evidence import (
+    ALSO_KECAMATAN,
     ASKED,
     ENOUGH,
     FIELD,
     LANDMARK,
     MISSPELT,
     NAMED,
+    PASSED,
     PASSING,
     POSTCODE,
     SHARED,
+    STEM,
+    WORD,
     Heard,
     Place,
     weigh,
@@ -34,14 +39,18 @@ from pipelines.transforms.evidence import (
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
+_MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
 _TOKEN = re.compile(r"[a-z0-9]+")
 _KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "klurahan", "desa"))
 _KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn", "kcamatan"))
-# Before a name: it is a street's, a river's or a station's, which may lie elsewhere ...
-_ROAD = frozenset(
+# Before a name: it is a street's ...
+_ROAD = frozenset("jl jln jalan gg gang raya".split())
+# ... a river's, a station's, an office's or an estate's, which may lie elsewhere ...
+_THING = frozenset(
     """
-    jl jln jalan gg gang raya tol flyover fo underpass stasiun halte pasar terminal jembatan simpang perempatan
-    pertigaan bundaran sungai kali waduk danau situ exit gerbang gt
+    tol flyover fo underpass stasiun halte pasar terminal jembatan simpang perempatan pertigaan bundaran sungai kali
+    waduk danau situ exit gerbang gt polsek polres koramil rs rsud universitas kampus mall plaza taman perumnas
+    apartemen apartment pondok puri villa royal patra
     """.split()
 )
 # ... or where somebody goes to or comes from.
@@ -49,6 +58,18 @@ _TOWARDS = frozenset(("arah", "menuju", "ke", "dari", "jurusan", "tujuan", "tray
 # After a daily word that is a kelurahan's name and asked for: the name ends here ("kel dukuh kec ..", not "dukuh kupang").
 _CLOSING = frozenset("kec kecamatan rt rw jakarta jakpus jakut jakbar jaksel jaktim dki kota no".split()) | {""}
 _SCHOOLS = frozenset("sd sdn smp smpn sma sman smk smkn tk paud".split())  # their number is no street's
+_PRIMARY = frozenset(("sd", "sdn"))  # bear their kelurahan's name; the others may bear the kecamatan's
+_PEOPLE = frozenset("warga lurah daerah kampung kp kampoeng".split())
+_SECTION = frozenset(("raya", "dalam", "ujung"))
+_LANE = frozenset(("gang", "gg"))
+_NUMBER = frozenset("no nomor nmr blok".split())
+_COMPASS = frozenset("timur barat utara selatan tengah lor kidul wetan kulon".split())
+# After a name: an estate or a street that only borrowed it, often from the kelurahan next door.
+_BORROWED = frozenset(
+    "indah jaya permai asri baru lama tama mukti mulya mulyo madya harapan kencana residence regency square plaza kuburan".split()
+)
+_BREAK = re.compile(r"[,;\n()/.|]")  # where a piece of an address ends
+_COMMA = re.compile(r"[,;\n(|]")
 _PREFIX = re.compile(
     r"^(?:kelurahan|kel\.?|kecamatan|kec\.?|kota administrasi|kota adm\.?|kota|kabupaten administrasi|kabupaten)\s+",
     re.I,
@@ -97,7 +118,7 @@ def _place(
     heard = Heard()
     if kelurahan or kecamatan or kota:
         _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
-    _read_names(heard, tokens, gazetteer)
+    _read_names(heard, folded, tokens, gazetteer)
     postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
     place = weigh(heard, point, gazetteer)
     rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
@@ -170,9 +191,10 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(heard: Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+def _read_names(heard: Heard, folded: str, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
     names, starts, after = gazetteer.names, gazetteer.starts, -1
+    spans: list[tuple[int, int]] = []
     for i in [i for i, token in enumerate(tokens) if token[:START] in starts]:
         if i < after:
             continue
@@ -180,8 +202,15 @@ def _read_names(heard: Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> No
             name = "".join(tokens[i : i + n])
             if name not in names or len(name) < START or i + n > len(tokens):
                 continue
-            before, behind = tokens[i - 1] if i else "", tokens[i + n] if i + n < len(tokens) else ""
-            _read_name(heard, names[name], name, before, behind, " ".join(tokens[i : i + n]), gazetteer)
+            spans = spans or [m.span() for m in _TOKEN.finditer(folded)]
+            _read_name(
+                heard,
+                names[name],
+                name,
+                _around(folded, tokens, spans, i, i + n),
+                " ".join(tokens[i : i + n]),
+                gazetteer,
+            )
             after = i + n
             break
     for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
@@ -198,14 +227,62 @@ def _read_names(heard: Heard, tokens: Sequence[str], gazetteer: Gazetteer) -> No
             heard.words[words] = None
 
 
+class _Around(NamedTuple):
+    """The words before and behind a name ("" where there is none), and whether it opens or closes its
+    piece of the address ("jl melati 5, cawang, jakarta timur"); first: no word stands before it."""
+
+    before: str
+    behind: str
+    opens: bool
+    closes: bool
+    first: bool
+
+
+def _around(folded: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]], i: int, end: int) -> _Around:
+    before = tokens[i - 1] if i else ""
+    behind = tokens[end] if end < len(tokens) else ""
+    opens = not i or _COMMA.search(folded, spans[i - 1][1], spans[i][0]) is not None
+    closes = end == len(tokens) or _BREAK.search(folded, spans[end - 1][1], spans[end][0]) is not None
+    return _Around(before, behind, opens, closes, not i)
+
+
+def _kind(around: _Around) -> str:
+    """What the words around a name make of it: a key of evidence.WORD."""
+    before, behind, opens, closes, first = around
+    if before in _TOWARDS:
+        return "towards"
+    if before in _THING:
+        return "thing"
+    if before in _PRIMARY:
+        return "school"
+    if not closes and behind in _BORROWED:
+        return "borrowed"
+    if behind in _LANE:
+        return "lane"
+    if not closes and behind in _COMPASS:
+        return "compass"
+    if behind in _SECTION and not closes:
+        return "street"
+    if before in _ROAD:
+        return "numbered" if behind in _NUMBER or address.ends_street(behind) else "street"
+    if before in _PEOPLE:
+        return "people"
+    if not closes and (behind in _NUMBER or (address.ends_street(behind) and before not in _SCHOOLS)):
+        return "numbered"
+    if opens and closes and not first:
+        return "piece"
+    return "alone" if opens or closes else "bare"
+
+
 def _read_name(
-    heard: Heard, meanings: Sequence[Name], name: str, before: str, behind: str, words: str, gazetteer: Gazetteer
+    heard: Heard, meanings: Sequence[Name], name: str, around: _Around, words: str, gazetteer: Gazetteer
 ) -> None:
     levels = {m.level for m in meanings}
-    asked = "kelurahan" if before in _KELURAHAN else "kecamatan" if before in _KECAMATAN else ""
+    asked = "kelurahan" if around.before in _KELURAHAN else "kecamatan" if around.before in _KECAMATAN else ""
     if asked not in levels:
         asked = ""
-    passing = before in _ROAD or before in _TOWARDS or (address.ends_street(behind) and before not in _SCHOOLS)
+    kind = _kind(around)
+    passing = kind in PASSED
     heard_it = False
     for level, code in meanings:
         if asked and level != asked:
@@ -216,22 +293,24 @@ def _read_name(
             continue
         heard_it = True
         weight = ASKED if asked else PASSING if passing else NAMED
-        if asked and name in gazetteer.weak and behind not in _CLOSING:
+        if asked and name in gazetteer.weak and around.behind not in _CLOSING:
             weight = SHARED
         if level == "kelurahan":
             row = gazetteer.row_of[code]
-            if not asked and "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
-                weight = min(weight, SHARED)
-                heard.shared.add(row)
-            heard.row(row, weight, "named", words)
+            if not asked:
+                weight = min(WORD[kind], STEM) if name in gazetteer.stems and kind != "lane" else WORD[kind]
+                if "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
+                    weight = min(weight, ALSO_KECAMATAN.get(kind, SHARED))
+                    heard.shared.add(row)
+            heard.row(row, weight, "named", words, "asked" if asked else kind)
         elif level == "kecamatan":
             heard.area(code, weight, words)
         elif level == "kota":
             heard.town(code, 0.75)
         elif level == "outside":
-            heard.outside = max(heard.outside, 0.8 if name.startswith(("kota", "kabupaten")) else weight + 0.05)
+            heard.outside = max(heard.outside, 0.8 if name.startswith(("kota", "kabupaten")) else weight + 0.1)
         else:
-            near = before not in _TOWARDS
+            near = around.before not in _TOWARDS
             heard.landmark = heard.landmark or (code if near else None)
             if row_code := gazetteer.landmark_at[code][2]:
                 heard.row(gazetteer.row_of[row_code], LANDMARK if near else PASSING, "landmark", words)
@@ -243,7 +322,7 @@ def _read_misspelt(
     heard: Heard, tokens: Sequence[str], level: str, marks: frozenset[str], gazetteer: Gazetteer
 ) -> None:
     """A name that stands after "kel." or "kec." and is one slip away from a known one."""
-    for i in [i + 1 for i, token in enumerate(tokens[:-1]) if token in marks]:
+    for i in [i + 1 for i, token in enumerate(tokens[:-1]) if token in marks][:_MARKS]:
         tried = [("".join(tokens[i : i + n]), " ".join(tokens[i : i + n])) for n in (3, 2, 1) if i + n <= len(tokens)]
         if any(m.level == level for name, _ in tried for m in gazetteer.names.get(name, ())):
             continue

@@ -176,3 +176,23 @@ def test_a_landmark_lends_its_point_only_where_the_report_lies_beside_it(
     assert column(found, "landmark") == ["Stasiun Jatinegara", None]
     assert column(found, "lat") == [lat, None]
     assert column(found, "lon") == [lon, None]
+
+
+def test_lanes_lie_in_the_kampung_they_are_named_after_and_estates_need_not(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    texts = [
+        "got mampet di cawang gang 3",
+        "got mampet di cawang indah",
+        "got mampet di taman cawang",
+        "warga cawang mengeluh",
+    ]
+    found = locate(reports(texts), gazetteer=own_knowledge.gazetteer)
+    assert column(found, "place_method") == ["named", "ambiguous", "ambiguous", "named"]
+
+
+def test_a_text_that_only_asks_for_a_kelurahan_names_no_place(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    found = locate(reports(["kel " * 25_000]), gazetteer=own_knowledge.gazetteer)
+    assert column(found, "place_method") == ["none"]

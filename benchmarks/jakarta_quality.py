@@ -49,6 +49,21 @@ def even_rows(path: Path) -> pd.DataFrame:
     return rows[rows["report_id"].str[-1].isin(list("02468"))].reset_index(drop=True)
 
 
+def examined(path: Path, knowledge: known.Knowledge, model: Any) -> Iterator[str]:
+    """The agency's figures on the rows that are kept unread: numbers only, no row is shown."""
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = rows[~rows["report_id"].str[-1].isin(list("02468")) & ~rows["report_id"].isin(_SEEN)].reset_index(drop=True)
+    frame = reports(
+        rows["text"].tolist(),
+        category_reported=rows["category"].tolist(),
+        kelurahan_reported=rows["kelurahan"].tolist(),
+    )
+    yield from _agencies(rows, judge(frame, knowledge, model), each=False)
+
+
+_SEEN = frozenset(("JK2308260141",))  # of the unread rows one was once printed
+
+
 def reports(texts: list[str], **fields: list[Any]) -> pd.DataFrame:
     """Masked reports as the classify step is given them; fields: other columns, missing ones are empty."""
     empty = [None] * len(texts)
@@ -100,7 +115,7 @@ def _categories(judged: pd.DataFrame, knowledge: known.Knowledge, sure: np.ndarr
     yield f"  judgement that counted: {sources}"
 
 
-def _agencies(rows: pd.DataFrame, judged: pd.DataFrame) -> Iterator[str]:
+def _agencies(rows: pd.DataFrame, judged: pd.DataFrame, *, each: bool = True) -> Iterator[str]:
     ours = judged["agency_id"].map(GROUPS).fillna("other")
     wanted = rows["opd"]
     named = wanted != "other"
@@ -112,7 +127,7 @@ def _agencies(rows: pd.DataFrame, judged: pd.DataFrame) -> Iterator[str]:
     category = rows["category"].str.strip().str.lower()
     majority = [_majority(wanted[(category == c) & (wanted.index != i)], wanted) for i, c in category.items()]
     yield f"  majority agency of the same category, this row left out: {(wanted == majority).mean():.3f}"
-    for group in sorted(set(wanted)):
+    for group in sorted(set(wanted)) if each else ():
         asked, said = wanted == group, ours == group
         hit = (asked & said).sum()
         yield f"    {group[:46]:46} rows {asked.sum():3d}  found {hit / max(1, asked.sum()):.2f}  right {hit / max(1, said.sum()):.2f}"
@@ -219,15 +234,21 @@ def surabaya(path: Path, knowledge: known.Knowledge) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=_DATA, help="folder of the real reports")
-    data = parser.parse_args().data
+    parser.add_argument("--examine", action="store_true", help="the rows kept unread instead: agency figures alone")
+    asked = parser.parse_args()
+    data = asked.data
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(Path(folder), Path(folder), default_models_dir(), ())
         knowledge = known.load(settings)
         model = classifiers.load(classifiers.build(settings, say=print))
         outlines = data / "gazetteer" / "jakarta_kelurahan.geojson"
         boundaries = places.read_boundaries(outlines) if outlines.exists() else None
+        crm = data / "jakarta_crm_2023" / "reports_dev.csv"
+        if asked.examine and crm.exists():
+            print(*examined(crm, knowledge, model), sep="\n")
+            return 0
         steps = (
-            (data / "jakarta_crm_2023" / "reports_dev.csv", lambda p: jakarta(p, knowledge, model)),
+            (crm, lambda p: jakarta(p, knowledge, model)),
             (data / "petabencana_2017" / "reports.csv", lambda p: floods(p, knowledge, boundaries)),
             (data / "surabaya_complaints" / "complaints_dev.csv", lambda p: surabaya(p, knowledge)),
         )

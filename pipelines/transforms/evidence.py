@@ -142,7 +142,7 @@ def weigh(heard: Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
         if best >= FIELD and heard.rows[ranked[0]][1] == "reported":
             return _result(gazetteer, ranked[0], "reported", 0.6)
         return Place(None, None, None, "outside", point.confidence)
-    if best >= ENOUGH and best > heard.outside:
+    if best >= ENOUGH and best > heard.outside and heard.outside < FIELD:  # no words outweigh fields that say elsewhere
         close = [r for r in ranked if best - scores[r] < 0.1]
         told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
         if len(close) == 1 or told:

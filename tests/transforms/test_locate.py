@@ -196,3 +196,15 @@ def test_a_text_that_only_asks_for_a_kelurahan_names_no_place(
 ) -> None:
     found = locate(reports(["kel " * 25_000]), gazetteer=own_knowledge.gazetteer)
     assert column(found, "place_method") == ["none"]
+
+
+def test_words_do_not_outweigh_fields_that_say_another_city(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    """Kalisari is a kelurahan of both cities; however often it is named, the kecamatan is not Jakarta's."""
+    frame = reports(
+        ["Jl Melati, Kalisari\nwarga Kalisari"], kelurahan_reported=["Kalisari"], kecamatan_reported=["Mulyorejo"]
+    )
+    found = locate(frame, gazetteer=own_knowledge.gazetteer)
+    assert column(found, "kelurahan_code") == [None]
+    assert column(found, "place_method")[0] in ("outside", "ambiguous")

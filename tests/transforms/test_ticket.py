@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, to_frame, to_table
+from pipelines.transforms.route import Agency, Routing, Rule
 from pipelines.transforms.ticket import Change, Clock, apply, status_of
 
 SAID = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
@@ -45,7 +46,7 @@ ID = "tr000000000000001"
 
 def after(*changes: Change, first: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The ticket of report 1 after these changes, and its history."""
-    tickets, events = apply(NONE, frame(first or report(1)), list(changes), clocks=CLOCKS)
+    tickets, events = apply(NONE, frame(first or report(1)), list(changes), clocks=CLOCKS, routing=ROUTING)
     [ticket] = to_table(tickets, TICKETS).to_pylist()
     return ticket, to_table(events, TICKET_EVENTS).to_pylist()
 
@@ -215,10 +216,10 @@ def test_a_ticket_is_the_same_however_its_changes_are_cut_into_loads(
             row = row | values
         else:
             made.append(status(arrival, **values))
-    whole, history = apply(NONE, frame(first), made, clocks=CLOCKS)
-    early, one = apply(NONE, frame(first), made[:cut], clocks=CLOCKS)
+    whole, history = apply(NONE, frame(first), made, clocks=CLOCKS, routing=ROUTING)
+    early, one = apply(NONE, frame(first), made[:cut], clocks=CLOCKS, routing=ROUTING)
     late, two = (
-        apply(to_frame(to_table(early, TICKETS)), frame(), made[cut:], clocks=CLOCKS)
+        apply(to_frame(to_table(early, TICKETS)), frame(), made[cut:], clocks=CLOCKS, routing=ROUTING)
         if made[cut:]
         else (early, one.iloc[:0])
     )

@@ -562,9 +562,7 @@ def review_decide(
     ] = None,
     category: Annotated[str | None, typer.Option(help="Category: id or name of models/taxonomy.toml.")] = None,
     agency: Annotated[str | None, typer.Option(help="Agency: id or name of models/agencies.toml.")] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="complaint, suggestion, question, opinion or appreciation.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(help="complaint, suggestion, question, opinion or appreciation.")] = None,
     kelurahan: Annotated[
         str | None, typer.Option(help="Kelurahan: Kemendagri code, name, or 'name, kecamatan'.")
     ] = None,

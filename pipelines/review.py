@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import knowledge as known
+from pipelines import rules
 from pipelines.contracts import KINDS, TICKETS
 from pipelines.errors import PermanentError
 from pipelines.flow import new_run_id, utc_now
@@ -128,6 +129,7 @@ def decide(
     lines: where each stands in the file it came from. Faults are told, not raised.
     """
     knowledge = known.load(settings)
+    agency_names = rules.agency_aliases(settings.models_dir / "agencies.toml")
     with open_snapshot(settings) as con:
         tickets = _tickets(con, [a.ref for a in asked])
     at, told, messages = now(), [], []
@@ -137,7 +139,7 @@ def decide(
         try:
             report_id, found = _found(tickets, one.ref)
             row = rows.setdefault(found["ticket_id"], dict(found))
-            decision = _decision(one, row, knowledge) | {"report_id": report_id}
+            decision = _decision(one, row, knowledge, agency_names) | {"report_id": report_id}
         except PermanentError as error:
             told.append(Told(one.ref, line, fault=str(error)))
             continue
@@ -194,11 +196,13 @@ def _found(tickets: Mapping[str, dict[str, Any]], ref: str) -> tuple[str, dict[s
     return row["report_id"], row
 
 
-def _decision(asked: Asked, row: Mapping[str, Any], knowledge: Knowledge) -> dict[str, Any]:
+def _decision(
+    asked: Asked, row: Mapping[str, Any], knowledge: Knowledge, agency_names: Mapping[str, str]
+) -> dict[str, Any]:
     """The ids that were meant. PermanentError names near ones where nothing fits."""
     found: dict[str, Any] = {
         "category": _category(asked.category, knowledge),
-        "agency_id": _agency(asked.agency, knowledge),
+        "agency_id": _agency(asked.agency, knowledge, agency_names),
         "kind": _kind(asked.kind),
         "kelurahan_code": _kelurahan(asked.kelurahan, knowledge),
     }
@@ -221,13 +225,11 @@ def _category(word: str | None, knowledge: Knowledge) -> str | None:
     return taxonomy.category_of(word) or _none("category", word, taxonomy.names, taxonomy.aliases)
 
 
-def _agency(word: str | None, knowledge: Knowledge) -> str | None:
+def _agency(word: str | None, knowledge: Knowledge, spelt: Mapping[str, str]) -> str | None:
     agencies = knowledge.routing.agencies
     if not word or word in agencies:
         return word or None
-    by_name = {fold_label(a.name): a.id for a in agencies.values()}
-    names = {a.id: a.name for a in agencies.values()}
-    return by_name.get(fold_label(word)) or _none("agency", word, names, by_name)
+    return spelt.get(fold_label(word)) or _none("agency", word, {a.id: a.name for a in agencies.values()}, spelt)
 
 
 def _kind(word: str | None) -> str | None:

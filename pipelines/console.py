@@ -19,9 +19,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipelines.contracts import WIB
 from pipelines.errors import SettingsError
 from pipelines.flow import Progress as Tick
 from pipelines.flow import RunResult
+from pipelines.review import Told
 from pipelines.training import Trained
 
 _WIDE = 160  # columns where there is no terminal to ask: a log or a file
@@ -262,3 +264,57 @@ def _gained(compared: dict[str, Any] | None) -> str:
         return "knows no such labels"
     low, high = compared["interval"]
     return f"{compared['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+_TEXT = 300  # characters of a ticket's text in the queue: enough to decide most of them
+
+
+def print_queue(rows: Sequence[dict[str, Any]], waiting: dict[str, int]) -> None:
+    """What waits for a person, a block a ticket, and how many wait for what."""
+    for row in rows:
+        alarm = "[red]DARURAT[/red]  " if row["emergency"] else ""
+        opened = row["opened_at"].astimezone(WIB)
+        out.print(
+            f"{row['place']:>4}  [bold]{row['ticket_no']}[/bold]  {alarm}{', '.join(row['channels'])}  {opened:%Y-%m-%d %H:%M}"
+            f"  {row['days_open']:,.0f} days open  [yellow]{'; '.join(map(show, row['reasons']))}[/yellow]"
+        )
+        guesses = " or ".join(filter(None, (row["category_model"], row["category_runner_up"]))) or "-"
+        counts = f"{row['category']} ({row['category_confidence']:.2f})" if row["category"] else "undecided"
+        agency = f"{row['agency_name'] or row['agency_id']}, {row['unit']}" if row["unit"] else row["agency_name"]
+        candidates = ", ".join(f"{code} {name}" for code, name in row["candidates"].items())
+        place = f"{row['kelurahan']} ({row['kelurahan_code']})" if row["kelurahan_code"] else "no kelurahan"
+        place += f", {row['place_method']}" + (f"; candidates: {candidates}" if candidates else "")
+        for name, value in (
+            ("kind", row["kind"]),
+            ("category", f"{counts}; the model thinks of {guesses}"),
+            ("agency", f"{agency} (rule {row['route_rule']})"),
+            ("place", place),
+            ("text", _cut(row["description"])),
+        ):
+            out.print(f"      {name:<9} {show(value)}", soft_wrap=True)
+        out.print()
+    told = "; ".join(f"{reason} {count:,}" for reason, count in waiting.items())
+    out.print(f"{len(rows):,} shown. Waiting, by reason: {told}" if waiting else "nothing waits for a person")
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _TEXT else f"{flat[:_TEXT].rstrip()} ..."
+
+
+def print_decisions(told: Sequence[Told]) -> None:
+    """What each decision will change, and those that did not land."""
+    landed = [t for t in told if t.fault is None]
+    rows = [(t.ticket_no, name, *pair) for t in landed for name, pair in t.changes.items()]
+    if rows:
+        out.print(table("With the next load", ("ticket_no", "column", "now", "then"), rows))
+    for t in (t for t in landed if not t.changes):
+        out.print(f"{t.ticket_no}: stays as it is, and is now what a person said")
+    for t in (t for t in landed if t.note):
+        out.print(f"{t.ticket_no}: {t.note}", style="yellow", markup=False)
+    if landed:
+        out.print(f"\nDecisions kept: {len(landed):,}. They count from the next run on: kanal run")
+    for t in told:
+        if t.fault is not None:
+            where = f"line {t.line}, {t.ref or 'no report'}: " if t.line else ""
+            err.print(f"[red]not decided[/red] {show(where)}{show(t.fault)}", soft_wrap=True)

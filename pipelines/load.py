@@ -177,15 +177,17 @@ def _link(
 ) -> tuple[pd.DataFrame, list[ticket.Change], link.Linked]:
     """Link what has no ticket yet; list what else happens to tickets, in recorded order."""
     reports = state.reports
-    events = [(state.base + place, event) for place, event in state.events]
+    happened = [(state.base + place, event) for place, event in state.events]
+    events = [(a, e) for a, e in happened if "ticket_id" in e]  # the others, decisions, name a report
     touched = [event["ticket_id"] for _, event in events]
-    if not len(reports):
-        return reports, [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events], link.nothing()
-    ids = column(reports, "report_id")
+    wanted = [*state.before, *(e["report_id"] for _, e in happened if "report_id" in e)]
     linked = {
         r["report_id"]: r["ticket_id"]
-        for r in warehouse.rows_of("links", "report_id", list(state.before), "report_id, ticket_id").to_pylist()
+        for r in warehouse.rows_of("links", "report_id", wanted, "report_id, ticket_id").to_pylist()
     }
+    if not len(reports):
+        return reports, _people(happened, linked), link.nothing()
+    ids = column(reports, "report_id")
     first, taken = [], set(linked)
     for index, (report_id, kind) in enumerate(zip(ids, column(reports, "kind"), strict=True)):
         if report_id not in taken and kind != "appreciation":
@@ -226,8 +228,19 @@ def _link(
         matching=knowledge.matching,
     )
     changes = _changes(state, reports, linked, result.links, set(first))
-    changes += [ticket.Change(a, "status", e["ticket_id"], event=e) for a, e in events]
+    new_links = zip(column(result.links, "report_id"), column(result.links, "ticket_id"), strict=True)
+    changes += _people(happened, linked | dict(new_links))
     return reports, sorted(changes, key=lambda c: c.arrival), result
+
+
+def _people(happened: Iterable[tuple[int, Mapping[str, Any]]], ticket_of: Mapping[str, str]) -> list[ticket.Change]:
+    """What officers did to tickets, and what people decided of reports and so of their tickets."""
+    return [
+        ticket.Change(arrival, "status", event["ticket_id"], event=event)
+        if "ticket_id" in event
+        else ticket.Change(arrival, "decision", ticket_of[event["report_id"]], event=event)
+        for arrival, event in happened
+    ]
 
 
 def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str, int]) -> list[link.Closing]:
@@ -290,7 +303,7 @@ def _tickets(
         first = first.assign(arrival=[arrivals[i] for i in column(first, "report_id")])
     else:
         first = pd.DataFrame(columns=REPORTS.names)
-    return ticket.apply(existing, first, changes, clocks=knowledge.clocks)
+    return ticket.apply(existing, first, changes, clocks=knowledge.clocks, routing=knowledge.routing)
 
 
 def _last_versions(reports: pd.DataFrame) -> pd.DataFrame:

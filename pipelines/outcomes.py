@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 
@@ -22,6 +23,7 @@ from pipelines.refine import Refined, sane
 from pipelines.sinks.landing import BatchRef
 from pipelines.sinks.warehouse import Warehouse
 from pipelines.transforms.redact import mask
+from pipelines.transforms.ticket import parents_of
 
 COUNTED = {
     "report": "reports",
@@ -104,7 +106,12 @@ class Outcomes:
         for part in parts:
             for aside in part.aside:
                 self._set_aside(*aside)
-        self._settle_events(sorted((e for p in parts for e in p.events), key=lambda placed: placed[0]), knowledge)
+        self._settle_reports(parts)
+        events = sorted((e for p in parts for e in p.events), key=lambda placed: placed[0])
+        self._settle_events([e for e in events if "report_id" not in e[1]], knowledge)
+        self._settle_decisions([e for e in events if "report_id" in e[1]], knowledge)
+
+    def _settle_reports(self, parts: Sequence[Refined]) -> None:
         table = pa.concat_tables([p.reports for p in parts]) if parts else None
         if table is None or not table.num_rows:
             return
@@ -139,7 +146,7 @@ class Outcomes:
         self.outcome[place], self.stage[place], self.reason[place] = outcome, stage, mask(reason)
 
     def _settle_events(self, events: Sequence[tuple[int, dict[str, Any]]], knowledge: Knowledge) -> None:
-        """An event counts once, and only if what it names exists."""
+        """A status event counts once, and only if what it names exists."""
         if not events:
             return
         ids = [self.ids[place] for place, _ in events]
@@ -159,8 +166,51 @@ class Outcomes:
                 known.add(key)
                 self.outcome[place] = "event"
                 agency = knowledge.routing.agencies.get(event["agency_id"] or "")
-                more = _parents(event["kelurahan_code"]) | ({"agency_name": agency.name} if agency else {})
+                more = parents_of(event["kelurahan_code"]) | ({"agency_name": agency.name} if agency else {})
                 self.events.append((place, event | more))
+
+    def _settle_decisions(self, decisions: Sequence[tuple[int, dict[str, Any]]], knowledge: Knowledge) -> None:
+        """A decision counts where its report has a ticket by then, unless it says again what was decided last."""
+        if not decisions:
+            return
+        ids = list(dict.fromkeys(d["report_id"] for _, d in decisions))
+        ticketed = dict.fromkeys(
+            self.warehouse.rows_of("links", "report_id", ids, "report_id")["report_id"].to_pylist(), -1
+        )
+        if len(self.reports):  # a report of this very entry, if it stands before the decision
+            columns = (column(self.reports, name) for name in ("report_id", "kind", "place"))
+            for report_id, kind, place in zip(*columns, strict=True):
+                if kind != "appreciation":
+                    ticketed.setdefault(report_id, place)
+        last = self._last_decisions(ids)
+        fetched = self.landed["fetched_at"].to_pylist()
+        for place, decision in decisions:
+            decision["reason"] = mask(decision["reason"])
+            said = _said(decision)
+            since = ticketed.get(decision["report_id"])
+            if since is None or since >= place:
+                wrong: str | None = "laporannya belum ada di Kanal atau tidak punya tiket"
+            else:
+                wrong = _unknown(decision, knowledge) or _odd_time(decision, fetched[place])
+            if wrong:
+                self._set_aside(
+                    place, "quarantined", "event", f"Keputusan pemeriksa ini tidak bisa dipakai: {wrong}."
+                    " Putuskan lagi dengan kanal review decide."
+                )  # fmt: skip
+            elif last.get(decision["report_id"]) == said:
+                self.outcome[place] = "repeat"
+            else:
+                last[decision["report_id"]] = said
+                self.outcome[place] = "event"
+                self.events.append((place, decision))
+
+    def _last_decisions(self, report_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """What was decided last of each of these reports, as `_said` tells it."""
+        rows = self.warehouse.rows_of("ticket_events", "report_id", report_ids).to_pylist()
+        found = {}
+        for row in sorted((r for r in rows if r["event"] == "decision"), key=lambda r: r["arrival"]):
+            found[row["report_id"]] = _said(orjson.loads(row["detail"]) | {"actor": row["actor"]})
+        return found
 
     def tally(self, links: pd.DataFrame) -> dict[BatchRef, dict[str, int]]:
         """Counts of each batch: COUNTS."""
@@ -191,22 +241,29 @@ class Outcomes:
 
 def _wrong(event: Mapping[str, Any], tickets: set[str], knowledge: Knowledge, fetched: datetime) -> str | None:
     """Why an event cannot be applied, in words for the CRM's clerk; None where it can."""
+    found = [] if event["ticket_id"] in tickets else ["tiketnya tidak ada di Kanal"]
+    if unknown := _unknown(event, knowledge):
+        found.append(unknown)
+    return ", ".join(found) or _odd_time(event, fetched)
+
+
+def _unknown(event: Mapping[str, Any], knowledge: Knowledge) -> str | None:
+    """Which ids of an event models/ does not know, in words; None where it knows all."""
     checks = (
-        ("ticket_id", event["ticket_id"] in tickets, "tiketnya tidak ada di Kanal"),
         ("category", event["category"] in knowledge.taxonomy.names, "kategorinya tidak dikenal"),
         ("agency_id", event["agency_id"] in knowledge.routing.agencies, "dinasnya tidak dikenal"),
         ("kelurahan_code", event["kelurahan_code"] in knowledge.gazetteer.row_of, "kode kelurahannya tidak dikenal"),
     )
-    if wrong := [words for name, fits, words in checks if event[name] and not fits]:
-        return ", ".join(wrong)
+    return ", ".join(words for name, fits, words in checks if event[name] and not fits) or None
+
+
+def _odd_time(event: Mapping[str, Any], fetched: datetime) -> str | None:
     return None if sane(event["happened_at"], fetched) else "waktunya di masa depan atau sebelum tahun 2000"
 
 
-def _parents(kelurahan_code: str | None) -> dict[str, str]:
-    """Kecamatan and kota of a kelurahan: Kemendagri's codes hold those above them."""
-    if not kelurahan_code:
-        return {}
-    return {"kecamatan_code": kelurahan_code[:8], "kota_code": kelurahan_code[:5]}
+def _said(decision: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What two decisions must share to be the same one, made twice."""
+    return tuple(decision.get(n) for n in ("category", "agency_id", "kind", "kelurahan_code", "reason", "actor"))
 
 
 def loaded_of(counts: Mapping[BatchRef, Mapping[str, int]]) -> Loaded:

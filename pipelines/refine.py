@@ -47,7 +47,6 @@ from pipelines.transforms.redact import redact
 from pipelines.transforms.route import route
 
 _CHUNK = 2_000  # messages a task: enough for the vectorised steps, small enough to share evenly
-_FEEDBACK = "feedback"
 
 
 _PLACED = pa.schema([*REPORTS, pa.field("place", pa.int64()), *blocks.PREPARED])
@@ -164,8 +163,8 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
                 raise RejectedMessage(row["problem"], stage="pull")
             message = _message(row)
             source = source_of(stream.source)
-            if stream.source == _FEEDBACK:
-                events.append((row["place"], source.event(message)))  # type: ignore[attr-defined]
+            if hasattr(source, "event"):  # what people did, not what citizens said
+                events.append((row["place"], source.event(message)))
                 continue
             drafts.append(source.decode(message, stream))
         except RejectedMessage as error:

@@ -68,6 +68,10 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         raise PermanentError(unreadable) from error
     try:
         yield con
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        raise PermanentError(
+            f"the snapshot {settings.analytics} was made by another version of Kanal; run: kanal run"
+        ) from error
     except duckdb.Error as error:
         if not duck.of_the_file(error):
             raise
@@ -196,6 +200,12 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
         f" WHERE ticket_id IN (SELECT id FROM {named}) ORDER BY arrival LIMIT {int(limit)}",
         parameters,
     )
+    decisions = ask(
+        con,
+        "SELECT decided_at, actor, reason, report_id, category, agency, kind, kelurahan_code FROM review_decisions"
+        f" WHERE ticket_id IN (SELECT id FROM {named}) ORDER BY rowid LIMIT {int(limit)}",
+        parameters,
+    )
     figures = []
     for name, mart in FIGURES.items():
         if mart.trace:
@@ -207,7 +217,8 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
                 # What a figure has no value for cannot be asked for by value: the rest leads there too.
                 line = ",".join(f"{k}={v}" for k, v in row.items() if v is not None)
                 figures += [{"figure": name, "where": line}] if line else []
-    return Walked({"tickets": tickets, "history": history, "messages": messages, "counted in": figures})
+    decided = {"decisions": decisions} if decisions else {}
+    return Walked({"tickets": tickets, "history": history} | decided | {"messages": messages, "counted in": figures})
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -219,7 +230,7 @@ def _verbatim(settings: Settings, what: str, where: str | None, messages: Rows) 
     places = [row["message"].split("/") for row in messages]
     log = settings.data_dir / "access.log"
     entry = {
-        "at": utc_now().isoformat(), "user": _user(), "asked": what, "where": where,
+        "at": utc_now().isoformat(), "user": user_name(), "asked": what, "where": where,
         "messages": [row["message"] for row in messages],
     }  # fmt: skip
     try:
@@ -252,7 +263,8 @@ def _append(log: Path, line: bytes) -> None:
         os.close(handle)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who is at the keyboard, for logs and decisions."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # an account without a name, as in containers

@@ -49,6 +49,7 @@ COMMANDS = (
     "run", "import", "status", "trace", "audit", "rebuild", "doctor",
     "model train", "model evaluate", "model list", "model rollback",
     "gazetteer install",
+    "review list", "review decide",
 )  # fmt: skip
 
 

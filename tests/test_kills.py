@@ -10,7 +10,7 @@ import importlib
 import multiprocessing
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,12 @@ import pytest
 
 from pipelines import flow
 from pipelines.audit import audit
+from pipelines.contracts import report_id_of
 from pipelines.settings import Settings
 from pipelines.settings import load as load_settings
+from pipelines.sinks.landing import Head, Landing
 from pipelines.sinks.warehouse import open_warehouse
+from pipelines.sources import decisions
 from tests.made_up import JAKI, KELURAHAN, ROWS, write
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
@@ -110,13 +113,26 @@ def _exports(folder: Path) -> None:
     )
 
 
+def _decided(settings: Settings) -> None:
+    """A person's decision that is loaded together with the report it is about."""
+    at = NOW + timedelta(hours=1)
+    report = report_id_of("jaki", "app", ROWS[2]["nomor"])
+    said = {"report_id": report, "category": "pohon", "actor": "Sari", "reason": "sudah dicek"}
+    landing = Landing(settings.landing_dir)
+    landing.put(
+        decisions.STREAM, Head(-1, None), [decisions.message(said, at)], {}, source_version="1", run_id="r", now=at
+    )
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> dict[str, Any]:
     """Results of a run that nobody killed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     _exports(folder)
     settings = _settings(folder, model_cache)
-    assert not flow.run(settings, now=lambda: NOW).failures
+    _decided(settings)
+    result = flow.run(settings, now=lambda: NOW)
+    assert (result.failures, result.loaded.events) == ({}, 1)
     return _results(settings)
 
 
@@ -136,6 +152,7 @@ def test_killed_at_a_point_and_run_again_nothing_is_lost_or_doubled(
 ) -> None:
     _exports(tmp_path)
     settings = _settings(tmp_path, model_cache)
+    _decided(settings)
     child = multiprocessing.get_context("forkserver").Process(target=_die_at, args=(settings.path, POINTS[name]))
     child.start()
     child.join(120)

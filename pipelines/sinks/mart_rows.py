@@ -224,35 +224,76 @@ ROWS: dict[str, Mart] = {
         channel_name=(TEXT, "Name of the channel"),
     ),
     "review_queue": mart(
-        "Open tickets a person should look at, in the order to take them: emergencies, then the longest open.",
+        "Open tickets a person should look at, in the order to take them: emergencies, then the longest open. Each with"
+        " its first report as the machine judged it. Decided ones (kanal review decide) leave at the next run.",
         """
-        SELECT *, row_number() OVER (ORDER BY emergency DESC, opened_at, ticket_id) AS place FROM snap.tickets
-        WHERE review_reason IS NOT NULL AND open AND superseded_by IS NULL ORDER BY place
+        SELECT t.*, t.first_report_id AS report_id, r.category_model, r.category_runner_up, r.category_evidence,
+            r.place_evidence, r.place_candidates,
+            row_number() OVER (ORDER BY t.emergency DESC, t.opened_at, t.ticket_id) AS place
+        FROM snap.tickets t LEFT JOIN snap.reports r ON r.report_id = t.first_report_id
+        WHERE t.review_reason IS NOT NULL AND t.open AND t.superseded_by IS NULL ORDER BY place
         """,
         trace={"ticket_no": "t.ticket_no"},
         place=(BIG, "Place in the queue, from 1"),
         like=[
-            TICKETS.field(n)
-            for n in (
-                "ticket_id",
-                "ticket_no",
-                "review_reason",
-                "emergency",
-                "category",
-                "category_confidence",
-                "description",
-                "address_text",
-                "place_method",
-                "kelurahan_code",
-                "agency_id",
-                "unit",
-                "intake_unit",
-                "channels",
-                "report_count",
-                "opened_at",
-                "coordination_due_at",
-            )
+            REPORTS.field("report_id"),
+            *(
+                TICKETS.field(n)
+                for n in (
+                    "ticket_id",
+                    "ticket_no",
+                    "review_reason",
+                    "emergency",
+                    "kind",
+                    "category",
+                    "category_confidence",
+                    "description",
+                    "address_text",
+                    "place_method",
+                    "kelurahan_code",
+                    "agency_id",
+                    "unit",
+                    "route_rule",
+                    "intake_unit",
+                    "channels",
+                    "report_count",
+                    "opened_at",
+                    "coordination_due_at",
+                )
+            ),
+            *(
+                REPORTS.field(n)
+                for n in (
+                    "category_model",
+                    "category_runner_up",
+                    "category_evidence",
+                    "place_evidence",
+                    "place_candidates",
+                )
+            ),
         ],
+        category_name=(TEXT, "Name of the category"),
+        agency_name=(TEXT, "Name of the agency"),
+        kelurahan=(TEXT, "Name of the kelurahan"),
         days_open=(REAL, "Days since it was opened, as of the snapshot"),
+    ),
+    "review_decisions": mart(
+        "What people decided in the review queue, a row a decision, in the order they count: of several on one report the"
+        " last word on each column counts. Empty: not decided. The next model learns from it.",
+        """
+        SELECT report_id, ticket_id, happened_at AS decided_at, actor, detail->>'$.reason' AS reason,
+            detail->>'$.category' AS category, detail->>'$.agency_id' AS agency, detail->>'$.kind' AS kind,
+            detail->>'$.kelurahan_code' AS kelurahan_code
+        FROM ticket_events WHERE event = 'decision' ORDER BY arrival
+        """,
+        report_id=(TEXT, "The report"),
+        ticket_id=(TEXT, "Its ticket"),
+        decided_at=(TIME, "When it was decided"),
+        actor=(TEXT, "Who decided"),
+        reason=(TEXT, "Why, in their words, masked"),
+        category=(TEXT, "Category id decided"),
+        agency=(TEXT, "Agency id decided"),
+        kind=(TEXT, "Kind decided"),
+        kelurahan_code=(TEXT, "Kemendagri code decided"),
     ),
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from pipelines.transforms.emergency import Alarms
 
 _WORDS = re.compile(r"[a-z0-9]+")
 _WORD = 3  # letters before a 2 that means "said twice" (umbul2, gorong2), not a unit (m2)
+BY_PERSON = "keputusan"  # route_rule of an agency that a person chose
 _ENOUGH = 60  # characters that describe a matter
 
 
@@ -114,6 +116,49 @@ def _once(word: str) -> tuple[str, ...]:
     return (stem, stem) if word[-1] == "2" and len(stem) >= _WORD and stem.isalpha() else (word,)
 
 
+class Assigned(NamedTuple):
+    """Who must act, and which rule said so; intake_unit: who looks first."""
+
+    agency_id: str
+    unit: str
+    route_rule: str
+    intake_unit: str
+
+
+def assign(
+    said: str,
+    *,
+    channel: str,
+    category: str | None,
+    kota: str | None,
+    kelurahan: str | None,
+    routing: Routing,
+    agency: str | None = None,
+) -> Assigned:
+    """Who must act on what was said there. agency: decided by a person, so only its unit is looked for;
+    where the rules agree with that person, their unit stands (a UPT is known to rules alone)."""
+    found = routing.phrases.within(fold(said))
+    return _assigned(found, channel, category, kota, kelurahan, routing, agency)
+
+
+def _assigned(
+    found: set[str],
+    channel: str,
+    category: str | None,
+    kota: str | None,
+    kelurahan: str | None,
+    routing: Routing,
+    agency: str | None = None,
+) -> Assigned:
+    rules = routing.by_category
+    rule = _first(rules[category] if category in rules else rules[None], found, kota)
+    geo_tagged, responsible = routing.channels.get(channel, (False, channel))
+    intake = f"Kelurahan {routing.kelurahan_names[kelurahan]}" if geo_tagged and kelurahan else responsible
+    acting = rule.upt or rule.agency if agency in (None, rule.agency) else agency
+    unit = _unit(routing.agencies[acting], kota, kelurahan, routing, upt=acting == rule.upt)
+    return Assigned(agency or rule.agency, unit, BY_PERSON if agency else rule.id, intake)
+
+
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
     """Add agency_id, unit, route_rule, intake_unit, completeness, emergency*, review_reason.
 
@@ -156,18 +201,12 @@ def _decide(row: tuple, routing: Routing, accept_place: float) -> tuple:
     said = f"{title} {text}" if title else text
     words = fold(said)
     found = routing.phrases.within(words)
-    rules = routing.by_category
-    rule = _first(rules[category] if category in rules else rules[None], found, kota)
-    geo_tagged, responsible = routing.channels.get(channel, (False, channel))
-    intake = f"Kelurahan {routing.kelurahan_names[kelurahan]}" if geo_tagged and kelurahan else responsible
+    assigned = _assigned(found, channel, category, kota, kelurahan, routing)
     alarm = routing.alarms.of(said, words, fold)
     pointed = bool(street or address or (lat is not None and lat == lat))
     area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0
     return (
-        rule.agency,
-        _unit(rule, kota, kelurahan, routing),
-        rule.id,
-        intake,
+        *assigned,
         _completeness(len(said), area, pointed=pointed, photo=bool(photos)),
         alarm is not None,
         alarm,
@@ -205,10 +244,9 @@ def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:
     raise ValueError("routing rules must end in one without conditions")
 
 
-def _unit(rule: Rule, kota: str | None, kelurahan: str | None, routing: Routing) -> str:
+def _unit(agency: Agency, kota: str | None, kelurahan: str | None, routing: Routing, *, upt: bool) -> str:
     """The unit of the agency for that place: UPT, kelurahan, suku dinas; else the agency itself."""
-    agency = routing.agencies[rule.upt or rule.agency]
-    if rule.upt:
+    if upt:
         return agency.name
     if agency.kind == "kelurahan":
         return f"Kelurahan {routing.kelurahan_names[kelurahan]}" if kelurahan else agency.name

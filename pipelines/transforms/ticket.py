@@ -1,9 +1,9 @@
-"""Linked reports, edits and status events -> tickets and their history.
+"""Linked reports, edits, status events and people's decisions -> tickets and their history.
 
 A ticket starts from its first report and changes with everything that happens to it, in recorded
 order, so its `version` counts changes however the log was cut into loads. After the first event
-of an officer its category, agency, unit and area are frozen; the machine's later opinions go to
-`suggested_*`. Pure: existing tickets are passed in.
+of an officer, or the first decision of the review queue, its category, agency, unit and area are
+frozen; the machine's later opinions go to `suggested_*`. Pure: existing tickets are passed in.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import orjson
 import pandas as pd
 
 from pipelines.contracts import STATUSES, TICKET_EVENTS, TICKETS, column, short_hash, ticket_no_of
+from pipelines.transforms.route import BY_PERSON, Routing, assign
 
 _PLACE = ("kelurahan_code", "kecamatan_code", "kota_code", "place_method", "lat", "lon")
 _JUDGED = ("category", "category_confidence", "agency_id", "unit", "route_rule", "intake_unit")
 _CLOSED = frozenset(("selesai", "ditolak"))
+UNTOUCHED = "menunggu"  # nobody acts on it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,10 @@ class Clock:
 
 
 class Change(NamedTuple):
-    """Something that happened to a ticket at `arrival`: opened, joined, edited or status.
+    """Something that happened to a ticket at `arrival`: opened, joined, edited, status or decision.
 
     report: the report's row (contracts.REPORTS) for the first three; before: its row as it was,
-    for edits; event: what sources/feedback says, for status.
+    for edits; event: what sources/feedback says, for status, and sources/decisions, for decision.
     """
 
     arrival: int
@@ -52,7 +54,12 @@ def is_open(status: str) -> bool:
 
 
 def apply(
-    tickets: pd.DataFrame, opened: pd.DataFrame, changes: Sequence[Change], *, clocks: Sequence[Clock]
+    tickets: pd.DataFrame,
+    opened: pd.DataFrame,
+    changes: Sequence[Change],
+    *,
+    clocks: Sequence[Clock],
+    routing: Routing,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All tickets touched, as they are now, and the events to append.
 
@@ -82,7 +89,7 @@ def apply(
         row = rows.get(change.ticket_id)
         if row is None:  # a status for a ticket this warehouse never had
             continue
-        events.append(_apply(row, change))
+        events.append(_apply(row, change, routing))
         row["version"] += 1
     changed = pd.DataFrame(list(rows.values()), columns=TICKETS.names)
     result = pd.concat([still, changed]) if len(changed) and len(still) else changed if len(changed) else still
@@ -107,7 +114,7 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
     ]
     ids = column(reports, "report_id")
     columns = {name: reports[name] for name in same}
-    status = [status_of(s) or "menunggu" for s in column(reports, "status_reported")]
+    status = [status_of(s) or UNTOUCHED for s in column(reports, "status_reported")]
     return pd.DataFrame(columns, index=reports.index).assign(
         ticket_id=[f"t{i}" for i in ids],
         ticket_no=[ticket_no_of(i) for i in ids],
@@ -120,7 +127,7 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
         completion_due_at=_due("completion", channel, opened, clocks),
         status=status,
         status_at=reports["occurred_at"],
-        frozen=[s != "menunggu" for s in status],
+        frozen=[s != UNTOUCHED for s in status],
         suggested_category=None,
         suggested_agency_id=None,
         suggested_unit=None,
@@ -153,9 +160,11 @@ def _limit(clock: str, channel: str, clocks: Sequence[Clock]) -> timedelta | Non
     return max(mine, key=lambda c: c.channel is not None).limit if mine else None
 
 
-def _apply(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
+def _apply(row: dict[str, Any], change: Change, routing: Routing) -> tuple[Any, ...]:
     if change.what == "status":
         return _status(row, change)
+    if change.what == "decision":
+        return _decision(row, change, routing)
     report = change.report or {}
     if change.what == "joined":
         _join(row, report)
@@ -173,7 +182,8 @@ def _join(row: dict[str, Any], report: Mapping[str, Any]) -> None:
     row["last_report_at"] = max(row["last_report_at"], report["occurred_at"])
     if row["category"] is None and report["category"] is not None:
         _judge(row, report, _JUDGED)
-        row["review_reason"] = report["review_reason"]
+        if not row["frozen"]:  # else a person has looked already
+            row["review_reason"] = report["review_reason"]
     if row["kelurahan_code"] is None and report["kelurahan_code"] is not None:
         _judge(row, report, _PLACE)
         if row["agency_id"] == report["agency_id"] and not row["frozen"]:
@@ -223,12 +233,62 @@ def _status(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
         if event.get(name):
             row[name] = event[name]
             row["review_reason"] = None
+    if event.get("agency_id") or event.get("unit"):
+        row["route_rule"] = BY_PERSON
     if event.get("agency_id") and not event.get("unit") and event["agency_id"] != before:
         row["unit"] = event.get("agency_name") or event["agency_id"]  # which unit, only the officer could say
     detail = {k: event[k] for k in ("category", "agency_id", "unit", "kelurahan_code", "note") if event.get(k)}
     return _event(
         "status", change, event["happened_at"], event.get("actor") or "crm", None, event.get("status"), detail
     )
+
+
+def decide(row: dict[str, Any], decision: Mapping[str, Any], routing: Routing) -> None:
+    """Take over into a ticket's row (in place) what a person decided; what was not decided is looked up anew.
+
+    decision: category, agency_id, kind, kelurahan_code, each text or None. Agency and unit follow
+    category and area by the rules, but for an agency that a person chose, and a ticket that
+    somebody acts on already: those change only where the decision names an agency.
+    """
+    category, agency, kelurahan = (decision[name] for name in ("category", "agency_id", "kelurahan_code"))
+    row["kind"] = decision["kind"] or row["kind"]
+    if category:
+        row["category"], row["category_confidence"] = category, 1.0
+    if kelurahan:
+        if kelurahan != row["kelurahan_code"] and row["place_method"] == "landmark":
+            row["lat"] = row["lon"] = None  # the point was that of the landmark, not the citizen's
+        row.update({"kelurahan_code": kelurahan, "place_method": "person"} | parents_of(kelurahan))
+    chosen = row["route_rule"] == BY_PERSON
+    if agency or (row["status"] == UNTOUCHED and (kelurahan or (category and not chosen))):
+        assigned = assign(
+            row["description"],
+            channel=row["channels"][0],
+            category=row["category"],
+            kota=row["kota_code"],
+            kelurahan=row["kelurahan_code"],
+            routing=routing,
+            agency=agency or (row["agency_id"] if chosen else None),
+        )
+        row.update(assigned._asdict())
+    for name in ("category", "agency_id", "unit", "kelurahan_code"):
+        if row[f"suggested_{name}"] == row[name]:
+            row[f"suggested_{name}"] = None
+    row["frozen"], row["review_reason"] = True, None
+
+
+def parents_of(kelurahan_code: str | None) -> dict[str, str]:
+    """Kecamatan and kota of a kelurahan: Kemendagri's codes hold those above them."""
+    if not kelurahan_code:
+        return {}
+    return {"kecamatan_code": kelurahan_code[:8], "kota_code": kelurahan_code[:5]}
+
+
+def _decision(row: dict[str, Any], change: Change, routing: Routing) -> tuple[Any, ...]:
+    decision = change.event or {}
+    decide(row, decision, routing)
+    names = ("category", "agency_id", "kind", "kelurahan_code", "reason")
+    detail = {name: decision[name] for name in names if decision[name]}
+    return _event("decision", change, decision["happened_at"], decision["actor"], decision["report_id"], None, detail)
 
 
 def _event(

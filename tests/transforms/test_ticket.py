@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, to_frame, to_table
+from pipelines.transforms.emergency import Alarms
+from pipelines.transforms.route import Agency, Routing, Rule
 from pipelines.transforms.ticket import Change, Clock, apply, status_of
 
 SAID = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
@@ -39,13 +41,33 @@ def frame(*rows: dict[str, Any]) -> pd.DataFrame:
     return to_frame(pa.Table.from_pylist(list(rows), schema=REPORTS))
 
 
+def agency(name: str, kind: str = "dinas", office: str | None = None) -> Agency:
+    return Agency(name, f"Dinas {name}", kind, office)
+
+
+def rule(name: str, category: str | None, acts: str, upt: str | None = None) -> Rule:
+    return Rule(name, frozenset([category] if category else []), None, None, frozenset(), acts, upt)
+
+
+ROUTING = Routing(
+    rules=(rule("jalan", "jalan", "bina_marga"), rule("pohon", "pohon", "pertamanan"), rule("bus", "bus", "dishub", "tj"),
+           rule("lain", None, "biro")),
+    alarms=Alarms([]),
+    agencies={
+        "bina_marga": agency("bina_marga", office="Sudin BM"), "pertamanan": agency("pertamanan", office="Sudin Taman"),
+        "dishub": agency("dishub"), "tj": agency("tj", "bumd"), "lurah": agency("lurah", "kelurahan"), "biro": agency("biro"),
+    },
+    kota_names={"31.71": "Pusat", "31.74": "Selatan"},
+    kelurahan_names={"31.71.07.1001": "Gelora", "31.74.01.1001": "Tebet"},
+    channels={"jaki": (True, "Admin JAKI")},
+)  # fmt: skip
 NONE = to_frame(TICKETS.empty_table())
 ID = "tr000000000000001"
 
 
 def after(*changes: Change, first: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The ticket of report 1 after these changes, and its history."""
-    tickets, events = apply(NONE, frame(first or report(1)), list(changes), clocks=CLOCKS)
+    tickets, events = apply(NONE, frame(first or report(1)), list(changes), clocks=CLOCKS, routing=ROUTING)
     [ticket] = to_table(tickets, TICKETS).to_pylist()
     return ticket, to_table(events, TICKET_EVENTS).to_pylist()
 
@@ -54,6 +76,12 @@ def status(arrival: int, **event: Any) -> Change:
     return Change(
         arrival, "status", ID, event={"ticket_id": ID, "happened_at": SAID + timedelta(hours=arrival)} | event
     )
+
+
+def decided(arrival: int, **values: Any) -> Change:
+    nothing = dict.fromkeys(("category", "agency_id", "kind", "kelurahan_code"))
+    event = nothing | {"report_id": ID[1:], "actor": "Sari", "reason": "sudah dicek", "happened_at": SAID} | values
+    return Change(arrival, "decision", ID, event=event)
 
 
 def joined(arrival: int, **values: Any) -> Change:
@@ -166,6 +194,101 @@ def test_history_comes_in_with_its_status_and_moves_with_its_source() -> None:
     assert (ticket["status"], ticket["status_at"]) == ("selesai", SAID + timedelta(hours=2))
 
 
+UNSURE = report(1, category=None, agency_id="biro", unit="Dinas biro", route_rule="lain", place_method="none",
+                intake_unit="Admin JAKI", review_reason="kategori_tidak_yakin,lokasi_tidak_ada")  # fmt: skip
+
+
+def told(ticket: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(ticket[name] for name in names)
+
+
+def test_what_a_person_decides_is_taken_over_and_agency_unit_and_intake_follow_it() -> None:
+    ticket, events = after(decided(2, category="jalan", kelurahan_code="31.74.01.1001", kind="question"), first=UNSURE)
+    assert told(ticket, "category", "category_confidence", "kind", "review_reason", "frozen", "version") == (
+        "jalan", 1.0, "question", None, True, 2,
+    )  # fmt: skip
+    assert told(ticket, "agency_id", "unit", "route_rule", "intake_unit") == (
+        "bina_marga", "Sudin BM Selatan", "jalan", "Kelurahan Tebet",
+    )  # fmt: skip
+    assert told(ticket, "kelurahan_code", "kecamatan_code", "kota_code", "place_method") == (
+        "31.74.01.1001", "31.74.01", "31.74", "person",
+    )  # fmt: skip
+    assert told(events[1], "event", "actor", "report_id", "status") == ("decision", "Sari", ID[1:], None)
+    assert orjson.loads(events[1]["detail"]) == {
+        "category": "jalan", "kelurahan_code": "31.74.01.1001", "kind": "question", "reason": "sudah dicek",
+    }  # fmt: skip
+
+
+def test_an_agency_that_a_person_chose_stays_with_later_decisions_on_category_and_place() -> None:
+    ticket, _ = after(decided(2, agency_id="lurah"), decided(3, category="jalan"), first=UNSURE)
+    assert told(ticket, "category", "agency_id", "unit", "route_rule") == ("jalan", "lurah", "Dinas lurah", "keputusan")
+    ticket, _ = after(decided(2, agency_id="lurah"), decided(3, kelurahan_code="31.71.07.1001"), first=UNSURE)
+    assert told(ticket, "agency_id", "unit", "route_rule") == ("lurah", "Kelurahan Gelora", "keputusan")
+
+
+def test_where_the_rules_agree_with_the_chosen_agency_their_unit_stands() -> None:
+    ticket, _ = after(decided(2, category="bus", agency_id="dishub"), first=UNSURE)
+    assert told(ticket, "agency_id", "unit", "route_rule") == ("dishub", "Dinas tj", "keputusan")
+
+
+def test_a_later_decision_replaces_what_it_names_and_keeps_the_rest() -> None:
+    ticket, events = after(
+        decided(2, category="jalan", kind="question"),
+        decided(3, category="pohon", reason="ternyata dahan"),
+        first=UNSURE,
+    )
+    assert told(ticket, "category", "kind", "agency_id", "version") == ("pohon", "question", "pertamanan", 3)
+    assert [orjson.loads(e["detail"]).get("reason") for e in events] == [None, "sudah dicek", "ternyata dahan"]
+
+
+def test_a_person_wins_over_what_the_machine_thinks_later() -> None:
+    late = {
+        "category": "pohon",
+        "agency_id": "pertamanan",
+        "unit": "Sudin Taman",
+        "review_reason": "lokasi_tidak_yakin",
+    }
+    ticket, _ = after(
+        decided(2, category="jalan"),
+        edited(3, UNSURE, text="lebih jelas", kelurahan_code="31.71.07.1001", **late),
+        joined(4, **late),
+        first=UNSURE,
+    )
+    assert told(ticket, "category", "agency_id", "unit", "review_reason", "description", "kelurahan_code") == (
+        "jalan", "bina_marga", "Dinas bina_marga", None, "lebih jelas", None,
+    )  # fmt: skip
+    assert told(ticket, "suggested_category", "suggested_agency_id", "suggested_kelurahan_code") == (
+        "pohon", "pertamanan", "31.71.07.1001",
+    )  # fmt: skip
+    agreed, _ = after(
+        decided(2, category="jalan"), edited(3, UNSURE, **late), decided(4, category="pohon"), first=UNSURE
+    )
+    assert told(agreed, "category", "suggested_category", "suggested_agency_id") == ("pohon", None, None)
+
+
+def test_a_report_that_joins_does_not_put_a_decided_ticket_back_into_the_queue() -> None:
+    ticket, _ = after(decided(2, kelurahan_code="31.71.07.1001"), joined(3, review_reason="x"), first=UNSURE)
+    assert told(ticket, "review_reason", "category", "suggested_category") == (None, None, "jalan")
+
+
+def test_whoever_acts_on_a_ticket_keeps_it_unless_the_decision_names_an_agency() -> None:
+    acted = status(2, status="proses")
+    ticket, _ = after(acted, decided(3, category="jalan"), first=UNSURE)
+    assert told(ticket, "category", "agency_id", "unit", "status") == ("jalan", "biro", "Dinas biro", "proses")
+    ticket, _ = after(acted, decided(3, agency_id="pertamanan"), first=UNSURE)
+    assert told(ticket, "agency_id", "unit", "status") == ("pertamanan", "Dinas pertamanan", "proses")
+    corrected = status(2, agency_id="pertamanan", unit="Seksi Pohon")
+    ticket, _ = after(corrected, decided(3, category="jalan"), first=UNSURE)
+    assert told(ticket, "agency_id", "unit") == ("pertamanan", "Seksi Pohon")
+
+
+def test_the_point_of_a_landmark_goes_when_a_person_says_another_kelurahan() -> None:
+    named = {"lat": -6.2, "lon": 106.8, "kelurahan_code": "31.71.07.1001"}
+    for method, point in (("landmark", (None, None)), ("polygon", (-6.2, 106.8))):
+        ticket, _ = after(decided(2, kelurahan_code="31.74.01.1001"), first=UNSURE | named | {"place_method": method})
+        assert told(ticket, "lat", "lon") == point
+
+
 @pytest.mark.parametrize(
     ("label", "status"),
     [
@@ -182,7 +305,11 @@ def test_a_status_is_read_in_any_spelling(label: str | None, status: str | None)
 
 def test_a_status_for_a_ticket_nobody_has_changes_nothing() -> None:
     tickets, events = apply(
-        NONE, frame(report(1)), [status(2, status="selesai")._replace(ticket_id="tzz")], clocks=CLOCKS
+        NONE,
+        frame(report(1)),
+        [status(2, status="selesai")._replace(ticket_id="tzz")],
+        clocks=CLOCKS,
+        routing=ROUTING,
     )
     assert len(tickets) == len(events) == 1
 
@@ -196,6 +323,11 @@ changes = st.lists(
         st.builds(
             lambda s, k: ("status", {"status": s, "category": k}),
             st.sampled_from(["proses", "selesai", None]), st.sampled_from(["taman", None]),
+        ),
+        st.builds(
+            lambda k, a, p: ("decision", {"category": k, "agency_id": a, "kelurahan_code": p}),
+            st.sampled_from(["jalan", "bus", None]), st.sampled_from(["lurah", None]),
+            st.sampled_from(["31.71.07.1001", "31.74.01.1001", None]),
         ),
     ),
     max_size=12,
@@ -213,12 +345,14 @@ def test_a_ticket_is_the_same_however_its_changes_are_cut_into_loads(
         elif what == "edited":
             made.append(edited(arrival, row, **values))
             row = row | values
+        elif what == "decision":
+            made.append(decided(arrival, **values))
         else:
             made.append(status(arrival, **values))
-    whole, history = apply(NONE, frame(first), made, clocks=CLOCKS)
-    early, one = apply(NONE, frame(first), made[:cut], clocks=CLOCKS)
+    whole, history = apply(NONE, frame(first), made, clocks=CLOCKS, routing=ROUTING)
+    early, one = apply(NONE, frame(first), made[:cut], clocks=CLOCKS, routing=ROUTING)
     late, two = (
-        apply(to_frame(to_table(early, TICKETS)), frame(), made[cut:], clocks=CLOCKS)
+        apply(to_frame(to_table(early, TICKETS)), frame(), made[cut:], clocks=CLOCKS, routing=ROUTING)
         if made[cut:]
         else (early, one.iloc[:0])
     )

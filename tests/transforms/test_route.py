@@ -28,9 +28,13 @@ def located(reports: pd.DataFrame, knowledge: Knowledge, codes: list[str | None]
         "place_method": ["none" if r is None else "named" for r in rows],
         "place_confidence": [0.0 if r is None else 0.9 for r in rows],
         "street": [None] * len(rows),
+        "agency_model": [None] * len(rows),
+        "agency_runner_up": [None] * len(rows),
+        "agency_sure": [0.0] * len(rows),
     }
+    numbers = ("place_confidence", "agency_sure")
     return reports.assign(
-        **{k: pd.Series(v, dtype=object if k != "place_confidence" else float) for k, v in (place | given).items()}
+        **{k: pd.Series(v, dtype=float if k in numbers else object) for k, v in (place | given).items()}
     )
 
 

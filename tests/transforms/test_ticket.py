@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, to_frame, to_table
+from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, status_of, to_frame, to_table
 from pipelines.transforms.emergency import Alarms
 from pipelines.transforms.route import Agency, Routing, Rule
-from pipelines.transforms.ticket import Change, Clock, apply, status_of
+from pipelines.transforms.ticket import Change, Clock, apply
 
 SAID = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
 CLOCKS = (

@@ -69,7 +69,7 @@ def choose(
     if model is None:
         return rule, False
     if sure >= trust.accept:
-        return Chosen(model, MODEL, sure), False
+        return Chosen(model, MODEL, round(sure, 3)), False
     if owner[model] == owner[rule.agency]:
-        return rule._replace(confidence=max(rule.confidence, sure)), False
+        return rule._replace(confidence=max(rule.confidence, round(sure, 3))), False
     return rule, sure >= trust.doubt and rule.confidence < trust.accept

@@ -188,7 +188,7 @@ def _assigned(
     if acting == rule.agency and rule.upt:
         acting = rule.upt
     unit = _unit(routing.agencies[acting], kota, kelurahan, routing, upt=acting == rule.upt)
-    return Assigned(agency, unit, source, round(confidence, 3), BY_PERSON if source == PERSON else rule.id, intake)
+    return Assigned(agency, unit, source, confidence, BY_PERSON if source == PERSON else rule.id, intake)
 
 
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
@@ -197,34 +197,35 @@ def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd
     reports: text, title, channel, category, place columns, lat, attachment_count, what source and classifier say of
     the agency. accept_place: place confidence below which a person should look.
     """
-    opinions = _opinions(reports, routing)
+    opinions, thought = _opinions(reports, routing)
     values = zip(*(column(reports, c) for c in _NEEDED), strict=True)
     rows = [_decide(row, opinion, routing, accept_place) for row, opinion in zip(values, opinions, strict=True)]
     added = pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series")
-    known = {name: [v if v in routing.agencies else None for v in column(reports, name)] for name in _THOUGHT}
-    return reports.drop(columns="agency_sure").assign(**known, **added)
+    return reports.drop(columns="agency_sure").assign(**thought, **added)
 
 
-_THOUGHT = ("agency_model", "agency_runner_up")
 _NOTHING = Opinion()
 
 
-def _opinions(reports: pd.DataFrame, routing: Routing) -> list[Opinion]:
-    """What classifier and source say of each report's agency. Labels of another city's classifier name no agency."""
-    labels = column(reports, "agency_reported")
+def _opinions(reports: pd.DataFrame, routing: Routing) -> tuple[list[Opinion], dict[str, list[str | None]]]:
+    """(what classifier and source say of each report's agency, the classifier's columns where it says anything).
+
+    Labels that are no id of agencies.toml, as another city's classifier has, name no agency.
+    """
+    models, labels = column(reports, "agency_model"), column(reports, "agency_reported")
+    if not any(models) and not any(labels):
+        return [_NOTHING] * len(reports), {}
+    thought = {
+        name: [agency if agency in routing.agencies else None for agency in column(reports, name)]
+        for name in ("agency_model", "agency_runner_up")
+    }
     names = {label: routing.named(label) for label in set(labels) if label}
-    columns = (
-        column(reports, "agency_model"),
-        column(reports, "agency_sure"),
-        labels,
-        column(reports, "status_reported"),
-    )
-    return [
-        Opinion(model if model in routing.agencies else None, sure or 0.0, names.get(label), _acted(status))
-        if model or label
-        else _NOTHING
-        for model, sure, label, status in zip(*columns, strict=True)
+    said = (thought["agency_model"], column(reports, "agency_sure"), labels, column(reports, "status_reported"))
+    opinions = [
+        Opinion(model, sure, names.get(label), _acted(status)) if model or label else _NOTHING
+        for model, sure, label, status in zip(*said, strict=True)
     ]
+    return opinions, thought
 
 
 def _acted(status: object) -> bool:

@@ -2,15 +2,19 @@
 
 Three judgements meet on every report. In this order the first that may decide does: the source, where
 it says that the agency it names acts already; a certain rule; a clerk who named the agency; the
-classifier, where it is sure; the rule. Belongs here: that order. Not here: which rule holds and which
-unit acts (route), the numbers (models/routing.toml, classifier.toml).
+classifier, where it is sure; the rule. Belongs here: that order, and reading what source and
+classifier say. Not here: which rule holds and which unit acts (route), the numbers (models/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import pandas as pd
+
+from pipelines.contracts import UNTOUCHED, column, status_of
 
 RULE, MODEL, REPORTED, PERSON = "rule", "model", "reported", "person"  # agency_source
 
@@ -31,7 +35,7 @@ class Trust:
     acted: float = 0.95
     clerks: frozenset[str] = field(default_factory=frozenset)
     accept: float = 0.85
-    doubt: float = 0.50
+    doubt: float = 0.60
 
 
 class Chosen(NamedTuple):
@@ -50,6 +54,10 @@ class Opinion(NamedTuple):
     sure: float = 0.0
     reported: str | None = None
     acted: bool = False
+
+
+NOTHING = Opinion()
+_WORDS = 20  # of a source's naming that are read; no agency's name has more
 
 
 def choose(
@@ -73,3 +81,35 @@ def choose(
     if owner[model] == owner[rule.agency]:
         return rule._replace(confidence=max(rule.confidence, round(sure, 3))), False
     return rule, sure >= trust.doubt and rule.confidence < trust.accept
+
+
+def opinions(
+    reports: pd.DataFrame, *, names: Mapping[str, str], known: Collection[str], words: Callable[[str], Sequence[str]]
+) -> tuple[list[Opinion], dict[str, list[str | None]]]:
+    """(what source and classifier say of each report's agency, the classifier's columns where it says anything).
+
+    reports: agency_model, agency_runner_up, agency_sure, agency_reported, status_reported. names: name of an agency, its
+    words with a blank between -> id. known: ids; other labels, as another city's classifier has them, name no agency.
+    """
+    models, labels = column(reports, "agency_model"), column(reports, "agency_reported")
+    if not any(models) and not any(labels):
+        return [NOTHING] * len(reports), {}
+    thought = {
+        name: [agency if agency in known else None for agency in column(reports, name)]
+        for name in ("agency_model", "agency_runner_up")
+    }
+    named = {label: _named(words(label), names) for label in set(labels) if label}
+    said = (thought["agency_model"], column(reports, "agency_sure"), labels, column(reports, "status_reported"))
+    found = [
+        Opinion(model, sure, named.get(label), status_of(status) not in (None, UNTOUCHED))
+        if model or label
+        else NOTHING
+        for model, sure, label, status in zip(*said, strict=True)
+    ]
+    return found, thought
+
+
+def _named(words: Sequence[str], names: Mapping[str, str]) -> str | None:
+    """The longest name that words begin with ("suku dinas bina marga jakarta timur", "kelurahan gelora"), its agency."""
+    ends = range(min(len(words), _WORDS), 0, -1)
+    return next((agency for end in ends if (agency := names.get(" ".join(words[:end])))), None)

@@ -57,7 +57,7 @@ class Thresholds:
     reported: float
     kind: float
     agency: float = 0.85
-    agency_doubt: float = 0.50
+    agency_doubt: float = 0.60
     asks: re.Pattern[str] | None = None
 
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pipelines.contracts import UNTOUCHED, column, status_of
-from pipelines.transforms.agency import PERSON, RULE, Chosen, Opinion, Trust, choose
+from pipelines.contracts import column
+from pipelines.transforms.agency import NOTHING, PERSON, RULE, Chosen, Opinion, Trust, choose, opinions
 from pipelines.transforms.emergency import Alarms
 
 _WORDS = re.compile(r"[a-z0-9]+")
@@ -78,15 +78,6 @@ class Routing:
         return {
             r.id: Chosen(r.agency, RULE, kinds[r.certain] if r.confidence is None else r.confidence) for r in self.rules
         }
-
-    def named(self, label: str) -> str | None:
-        """The agency that a source's own words name: the longest name that they begin with ("Suku Dinas Bina Marga
-        Jakarta Timur", "Kelurahan Gelora"); None where they name none."""
-        words = fold(label)
-        for end in range(len(words), 0, -1):
-            if agency := self.names.get(" ".join(words[:end])):
-                return agency
-        return None
 
     @cached_property
     def phrases(self) -> Phrases:
@@ -197,39 +188,11 @@ def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd
     reports: text, title, channel, category, place columns, lat, attachment_count, what source and classifier say of
     the agency. accept_place: place confidence below which a person should look.
     """
-    opinions, thought = _opinions(reports, routing)
+    said, thought = opinions(reports, names=routing.names, known=routing.agencies, words=fold)
     values = zip(*(column(reports, c) for c in _NEEDED), strict=True)
-    rows = [_decide(row, opinion, routing, accept_place) for row, opinion in zip(values, opinions, strict=True)]
+    rows = [_decide(row, opinion, routing, accept_place) for row, opinion in zip(values, said, strict=True)]
     added = pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series")
     return reports.drop(columns="agency_sure").assign(**thought, **added)
-
-
-_NOTHING = Opinion()
-
-
-def _opinions(reports: pd.DataFrame, routing: Routing) -> tuple[list[Opinion], dict[str, list[str | None]]]:
-    """(what classifier and source say of each report's agency, the classifier's columns where it says anything).
-
-    Labels that are no id of agencies.toml, as another city's classifier has, name no agency.
-    """
-    models, labels = column(reports, "agency_model"), column(reports, "agency_reported")
-    if not any(models) and not any(labels):
-        return [_NOTHING] * len(reports), {}
-    thought = {
-        name: [agency if agency in routing.agencies else None for agency in column(reports, name)]
-        for name in ("agency_model", "agency_runner_up")
-    }
-    names = {label: routing.named(label) for label in set(labels) if label}
-    said = (thought["agency_model"], column(reports, "agency_sure"), labels, column(reports, "status_reported"))
-    opinions = [
-        Opinion(model, sure, names.get(label), _acted(status)) if model or label else _NOTHING
-        for model, sure, label, status in zip(*said, strict=True)
-    ]
-    return opinions, thought
-
-
-def _acted(status: object) -> bool:
-    return status_of(status) not in (None, UNTOUCHED)
 
 
 _NEEDED = (
@@ -263,7 +226,7 @@ def _decide(row: tuple, opinion: Opinion, routing: Routing, accept_place: float)
     found = routing.phrases.within(words)
     rule = _first(_rules(routing, category), found, kota)
     chosen, unsure = routing.said[rule.id], False
-    if opinion is not _NOTHING:
+    if opinion is not NOTHING:
         chosen, unsure = choose(
             chosen, opinion, channel=channel, certain=rule.certain, trust=routing.trust, owner=routing.owner
         )

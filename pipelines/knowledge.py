@@ -54,16 +54,21 @@ class Knowledge:
 
 
 def load(settings: Settings) -> Knowledge:
-    """Read models/, overlays and installed boundaries. SettingsError names the file and entry at fault."""
+    """Read models/, overlays and installed boundaries; what is learned of places is part of the version.
+
+    SettingsError names the file and entry at fault.
+    """
     models = settings.models_dir
     files = [models / name for name in _FILES] + list(settings.registry_overlays)
     boundaries = places.boundaries_file(settings)
     hashed = blake2b(digest_size=8)
-    for path in [*files, *places.files(settings.gazetteer), *([boundaries] if boundaries.exists() else [])]:
+    learned = places.learned_files(settings)
+    own = [path for path in (boundaries, *learned) if path.exists()]
+    for path in [*files, *places.files(settings.gazetteer), *own]:
         hashed.update(entries.read(path))
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
-    gazetteer = places.read(settings.gazetteer, boundaries)
+    gazetteer = places.read(settings.gazetteer, boundaries, models / "evidence.toml")
     categories = taxonomy(models)
     thresholds, accept_place = _thresholds(models / "classifier.toml")
     return Knowledge(
@@ -94,6 +99,7 @@ _FILES = (
     "routing.toml",
     "sla.toml",
     "emergency.toml",
+    "evidence.toml",
     "language.toml",
     "matching.toml",
     "classifier.toml",

@@ -11,32 +11,18 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
 from pipelines.transforms import address
-from pipelines.transforms.evidence import (
-    ALSO_KECAMATAN,
-    ASKED,
-    ENOUGH,
-    FIELD,
-    LANDMARK,
-    MISSPELT,
-    NAMED,
-    PASSED,
-    PASSING,
-    POSTCODE,
-    SHARED,
-    STEM,
-    WORD,
-    Heard,
-    Place,
-    weigh,
-)
+from pipelines.transforms.evidence import PASSED, Heard, Place, taught, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
+
+if TYPE_CHECKING:
+    from pipelines.transforms.learned import Learned
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
@@ -76,21 +62,26 @@ _PREFIX = re.compile(
 )
 
 
-def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
+def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | None = None) -> pd.DataFrame:
     """Add the place columns of contracts.REPORTS.
 
     reports: text, title, address_text (masked), kelurahan_reported, kecamatan_reported,
     kota_reported, lat, lon. lat/lon stay as reported, or become a known landmark's point where that
     landmark lies in the kelurahan found; a kelurahan's centroid is never passed off as the place.
+    learned: what resolved reports teach, asked where neither a point nor the source's fields tell the kelurahan.
     """
     points = gazetteer.locate_points(
         reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
     )
     columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    found = [
-        _place(point, *values, gazetteer=gazetteer)
-        for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
+    read = [
+        _read(text, title, written, kelurahan, kecamatan, kota, gazetteer)
+        for text, title, written, kelurahan, kecamatan, kota in zip(*(column(reports, c) for c in columns), strict=True)
     ]
+    places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
+    if learned is not None:
+        places = _taught(read, places, points, column(reports, "address_text"), learned)
+    found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
     table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]
@@ -107,11 +98,25 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _place(
-    point: Point | None, text: str | None, title: str | None, written: str | None, kelurahan: str | None,
-    kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
-) -> tuple[object, ...]:  # fmt: skip
-    """One row of _COLUMNS."""
+class _Report(NamedTuple):
+    """What was read of one report."""
+
+    spoken: str
+    folded: str
+    tokens: list[str]
+    heard: Heard
+    postcode: str | None
+
+
+def hear(spoken: str, gazetteer: Gazetteer) -> Heard:
+    """The places that are named in a text."""
+    return _read(spoken, None, None, None, None, None, gazetteer).heard
+
+
+def _read(
+    text: str | None, title: str | None, written: str | None, kelurahan: str | None, kecamatan: str | None,
+    kota: str | None, gazetteer: Gazetteer,
+) -> _Report:  # fmt: skip
     spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
     folded = _fold(spoken)
     tokens = _TOKEN.findall(folded)
@@ -120,7 +125,34 @@ def _place(
         _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
     _read_names(heard, folded, tokens, gazetteer)
     postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
-    place = weigh(heard, point, gazetteer)
+    return _Report(spoken, folded, tokens, heard, postcode)
+
+
+def _taught(
+    read: Sequence[_Report], places: list[Place], points: Sequence[Point | None], written: Sequence[str | None],
+    learned: Learned,
+) -> list[Place]:  # fmt: skip
+    """The places, where nothing surer tells them, as resolved reports teach; their phrases join the evidence."""
+    asked = [
+        i
+        for i, (report, place, point) in enumerate(zip(read, places, points, strict=True))
+        if point is None and place.place_method not in ("reported", "outside")
+        and (written[i] or learned.reads_text) and report.heard.outside < learned.gazetteer.weights.field
+    ]  # fmt: skip
+    judged = learned.judge(
+        [written[i] or read[i].spoken for i in asked], [read[i].heard for i in asked], [not written[i] for i in asked]
+    )
+    found = list(places)
+    for i, said in zip(asked, judged, strict=True):
+        if said is not None:
+            found[i] = taught(places[i], said.rows, said.chances, learned.gazetteer)
+            read[i].heard.words.update(dict.fromkeys(said.words))
+    return found
+
+
+def _row(report: _Report, place: Place, gazetteer: Gazetteer) -> tuple[object, ...]:
+    """One row of _COLUMNS."""
+    spoken, folded, tokens, heard, postcode = report
     rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
     street = (
         address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None
@@ -167,18 +199,23 @@ def _read_fields(
         "kota" in unknown and any(m.level == "outside" for m in gazetteer.names.get(names["kota"], ()))
     )
     if abroad or (unknown and len(unknown) == len(meant) and unknown != ["kota"]):
-        heard.outside = FIELD
+        heard.outside = gazetteer.weights.field
     for level, meanings in meant.items():
         for meaning in meanings:
             said = f"{level}={(asked[level] or '').strip()}"
             if level == "kelurahan":
                 row = gazetteer.row_of[meaning.code]
                 wrong = bool(meant.get("kecamatan")) and gazetteer.kecamatan_of[row] != meant["kecamatan"][0].code
-                heard.row(row, PASSING if abroad else 0.55 if wrong else FIELD, "reported", said)
+                heard.row(
+                    row,
+                    gazetteer.weights.passing if abroad else 0.55 if wrong else gazetteer.weights.field,
+                    "reported",
+                    said,
+                )
             elif level == "kecamatan":
-                heard.area(meaning.code, FIELD, said)
+                heard.area(meaning.code, gazetteer.weights.field, said)
             else:
-                heard.town(meaning.code, FIELD)
+                heard.town(meaning.code, gazetteer.weights.field)
             heard.words[said] = None
 
 
@@ -220,10 +257,10 @@ def _read_names(heard: Heard, folded: str, tokens: Sequence[str], gazetteer: Gaz
         if meaning.level == "kelurahan":
             row = gazetteer.row_of[meaning.code]
             if heard.kecamatan.get(gazetteer.kecamatan_of[row], {}).keys() - {words}:
-                heard.row(row, ENOUGH, "named", words)
+                heard.row(row, gazetteer.weights.enough, "named", words)
                 heard.words[words] = None
         elif gazetteer.kota_of_kecamatan[meaning.code] in heard.kota:
-            heard.area(meaning.code, ENOUGH, words)
+            heard.area(meaning.code, gazetteer.weights.enough, words)
             heard.words[words] = None
 
 
@@ -247,7 +284,7 @@ def _around(folded: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]]
 
 
 def _kind(around: _Around) -> str:
-    """What the words around a name make of it: a key of evidence.WORD."""
+    """What the words around a name make of it: one of evidence.KINDS."""
     before, behind, opens, closes, first = around
     if before in _TOWARDS:
         return "towards"
@@ -277,7 +314,7 @@ def _kind(around: _Around) -> str:
 def _read_name(
     heard: Heard, meanings: Sequence[Name], name: str, around: _Around, words: str, gazetteer: Gazetteer
 ) -> None:
-    levels = {m.level for m in meanings}
+    weights, levels = gazetteer.weights, {m.level for m in meanings}
     asked = "kelurahan" if around.before in _KELURAHAN else "kecamatan" if around.before in _KECAMATAN else ""
     if asked not in levels:
         asked = ""
@@ -292,15 +329,19 @@ def _read_name(
                 heard.everyday.append((Name(level, code), words))
             continue
         heard_it = True
-        weight = ASKED if asked else PASSING if passing else NAMED
+        weight = weights.asked if asked else weights.passing if passing else weights.named
         if asked and name in gazetteer.weak and around.behind not in _CLOSING:
-            weight = SHARED
+            weight = weights.shared
         if level == "kelurahan":
             row = gazetteer.row_of[code]
             if not asked:
-                weight = min(WORD[kind], STEM) if name in gazetteer.stems and kind != "lane" else WORD[kind]
+                weight = (
+                    min(weights.word[kind], weights.stem)
+                    if name in gazetteer.stems and kind != "lane"
+                    else weights.word[kind]
+                )
                 if "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
-                    weight = min(weight, ALSO_KECAMATAN.get(kind, SHARED))
+                    weight = min(weight, weights.also_kecamatan.get(kind, weights.shared))
                     heard.shared.add(row)
             heard.row(row, weight, "named", words, "asked" if asked else kind)
         elif level == "kecamatan":
@@ -313,7 +354,7 @@ def _read_name(
             near = around.before not in _TOWARDS
             heard.landmark = heard.landmark or (code if near else None)
             if row_code := gazetteer.landmark_at[code][2]:
-                heard.row(gazetteer.row_of[row_code], LANDMARK if near else PASSING, "landmark", words)
+                heard.row(gazetteer.row_of[row_code], weights.landmark if near else weights.passing, "landmark", words)
     if heard_it:
         heard.words[words] = None
 
@@ -330,9 +371,9 @@ def _read_misspelt(
             if right := gazetteer.misspelt(name, level):
                 code = next(m.code for m in gazetteer.names[right] if m.level == level)
                 if level == "kelurahan":
-                    heard.row(gazetteer.row_of[code], MISSPELT, "named", words)
+                    heard.row(gazetteer.row_of[code], gazetteer.weights.misspelt, "named", words)
                 else:
-                    heard.area(code, SHARED, words)
+                    heard.area(code, gazetteer.weights.shared, words)
                 heard.words[words] = None
                 break
 
@@ -342,7 +383,12 @@ def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | Non
     for match in address.POSTCODE.finditer(folded):
         if rows := gazetteer.postcodes.get(match.group()):
             for row in rows:
-                heard.row(row, POSTCODE if len(rows) == 1 else PASSING, "postcode", match.group())
+                heard.row(
+                    row,
+                    gazetteer.weights.postcode if len(rows) == 1 else gazetteer.weights.passing,
+                    "postcode",
+                    match.group(),
+                )
             heard.words[match.group()] = None
             return match.group()
     return None

@@ -121,13 +121,13 @@ class Warehouse:
         return found
 
     def of_another_shape(self) -> list[str]:
-        """Tables whose columns are not those of the contracts."""
+        """Tables whose columns are not those of the contracts, in whatever order."""
         rows = self.con.execute(
-            "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
+            "SELECT table_name, list(column_name) FROM duckdb_columns()"
             " WHERE NOT internal AND database_name = current_database() GROUP BY table_name"
         ).fetchall()
-        there = dict(rows)
-        return [name for name, schema in WAREHOUSE.items() if there.get(name) != schema.names]
+        there = {name: set(columns) for name, columns in rows}
+        return [name for name, schema in WAREHOUSE.items() if there.get(name) != set(schema.names)]
 
     def table_hashes(self) -> dict[str, str]:
         """A hash over all rows of each table, without the columns that only say how they were made. Of a table of

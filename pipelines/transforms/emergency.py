@@ -15,6 +15,7 @@ from functools import lru_cache
 _CLAUSE = re.compile(r"[.,;:!?\n]+")
 _KNOWN = 65_536  # words remembered
 _STEM = 3  # letters a stem ("kebakar*") has at least
+_DRAWN_OUT = re.compile(r"(.)\1{2,}")  # "tolonggg"
 
 Pair = tuple[Sequence[str], Sequence[str]]
 
@@ -39,7 +40,7 @@ class _Phrase:
 class Alarms:
     """All rules, ready to read texts. unless: phrases that silence any rule in their clause; calm: in the whole text;
     window: words between the two of a pair, at most; reads: characters searched for danger; frequent: words not
-    worth looking for."""
+    worth looking for; spellings: word -> the word it is read as, in texts and in phrases alike."""
 
     def __init__(
         self,
@@ -50,14 +51,16 @@ class Alarms:
         window: int = 12,
         reads: int = 400,
         frequent: Collection[str] = (),
+        spellings: Mapping[str, str] | None = None,
     ) -> None:
-        self._window, self._reads = window, reads
+        self._window, self._reads, self._plain = window, reads, _plain(spellings or {})
         roles: dict[str, set[int]] = {}
         self._roles = 0
+        frequent = set(map(self._plain, frequent))
 
         def role(phrases: Iterable[str]) -> int:
             for phrase in phrases:
-                roles.setdefault(" ".join(phrase.lower().split()), set()).add(self._roles)
+                roles.setdefault(" ".join(map(self._plain, phrase.lower().split())), set()).add(self._roles)
             self._roles += 1
             return self._roles - 1
 
@@ -84,11 +87,14 @@ class Alarms:
 
     def of(self, text: str, words: Sequence[str], fold: Callable[[str], list[str]]) -> str | None:
         """Id of the first rule that holds for a text, else None. words: fold(text), which the caller has at hand."""
+        words = list(map(self._plain, words))
         present = set(words)
         wanted = filter(None, map(self._asking, present))
         if not any(need <= present for needs in wanted for need in needs) or self._is_calm(words):
             return None
-        places, clauses = self._read([fold(clause) for clause in _CLAUSE.split(text[: self._reads])])
+        places, clauses = self._read(
+            [list(map(self._plain, fold(clause))) for clause in _CLAUSE.split(text[: self._reads])]
+        )
         quiet = {clauses[p] for p in places[self._unless]}
         for name, some, pairs, none in self._rules:
             silent = quiet | {clauses[p] for p in places[none]}
@@ -120,6 +126,17 @@ class Alarms:
                             places[role].append(start + at)
             clauses.extend([number] * len(words))
         return places, clauses
+
+
+def _plain(spellings: Mapping[str, str]) -> Callable[[str], str]:
+    """word -> the word it is read as; letters said three times or more count once: "tolonggg"."""
+
+    @lru_cache(_KNOWN)
+    def plain(word: str) -> str:
+        once = _DRAWN_OUT.sub(r"\1", word) if word.isalpha() else word
+        return spellings.get(once, once)
+
+    return plain
 
 
 def _starting(

@@ -84,6 +84,15 @@ def routing(
     )
 
 
+def alarm_labels(path: Path) -> dict[str, str]:
+    """What officers read of each rule of emergency.toml, by id."""
+    found = {}
+    for e in entries.entries(path, "rule", _ALARM_KEYS):
+        with slips(path, f"rule {e['id']!r}"):
+            found[e["id"]] = text(e, "label")
+    return found
+
+
 def _alarms(path: Path) -> Alarms:
     raw = entries.toml(path)
     lists = entries.table(path, raw, "words")

@@ -265,6 +265,12 @@ def test_no_rule_asks_twice_for_the_same_or_asks_for_what_it_refuses() -> None:
         assert asked.isdisjoint(refused), rule["id"]
 
 
+def test_whoever_builds_the_crm_reads_every_emergency_rule_with_its_label() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "crm.md").read_text("utf-8")
+    lacking = [r["id"] for r in LISTS["emergency rule"] if f"| `{r['id']}` | {r['label']} |" not in page]
+    assert lacking == []
+
+
 def test_a_stem_that_finds_a_spelling_of_a_word_finds_that_word_too() -> None:
     """Else "kobong*" would miss a text's "kobong" once that is read as another word."""
     spelled = toml("emergency.toml")["spellings"]

@@ -188,7 +188,13 @@ def floods(path: Path, knowledge: known.Knowledge, boundaries: Mapping[str, Any]
         g = gazetteer
         codes = g.kelurahan["kelurahan_code"]
         with_polygons = Gazetteer(
-            g.kelurahan, g.kecamatan, g.kota, g.landmarks, g.outside, [boundaries.get(c) for c in codes]
+            g.kelurahan,
+            g.kecamatan,
+            g.kota,
+            g.landmarks,
+            g.outside,
+            [boundaries.get(c) for c in codes],
+            weights=g.weights,
         )
         yield "  with boundaries installed:"
         yield from _precision(locate(frame, gazetteer=with_polygons), wanted, knowledge.accept_place)

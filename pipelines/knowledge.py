@@ -63,7 +63,7 @@ def load(settings: Settings) -> Knowledge:
         hashed.update(entries.read(path))
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
-    gazetteer = places.read(settings.gazetteer, boundaries)
+    gazetteer = places.read(settings.gazetteer, boundaries, models / "evidence.toml")
     categories = taxonomy(models)
     thresholds, accept_place = _thresholds(models / "classifier.toml")
     return Knowledge(
@@ -87,6 +87,7 @@ _FILES = (
     "routing.toml",
     "sla.toml",
     "emergency.toml",
+    "evidence.toml",
     "language.toml",
     "matching.toml",
     "classifier.toml",

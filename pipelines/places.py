@@ -20,9 +20,10 @@ import shapely
 from shapely.geometry import shape
 
 from pipelines import entries
-from pipelines.entries import slips
+from pipelines.entries import number, slips
 from pipelines.errors import SettingsError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, default_models_dir
+from pipelines.transforms.evidence import KINDS, Weights
 from pipelines.transforms.gazetteer import Gazetteer
 
 _COLUMNS = {
@@ -48,8 +49,11 @@ def files(gazetteer: Path) -> list[Path]:
     return [path for name in _COLUMNS if (path := gazetteer / f"{name}.csv").exists()] or [gazetteer / "kelurahan.csv"]
 
 
-def read(gazetteer: Path, boundaries: Path | None = None) -> Gazetteer:
-    """The gazetteer of a folder or file, with polygons where there are boundaries. SettingsError says what is wrong."""
+def read(gazetteer: Path, boundaries: Path | None = None, evidence: Path | None = None) -> Gazetteer:
+    """The gazetteer of a folder or file, with polygons where there are boundaries. SettingsError says what is wrong.
+
+    evidence: file of the weights; the project's own where not given.
+    """
     kelurahan = kelurahan_table(gazetteer)
     tables = {
         name: _table(gazetteer / f"{name}.csv", name)
@@ -66,8 +70,33 @@ def read(gazetteer: Path, boundaries: Path | None = None) -> Gazetteer:
         polygons = [shapes.get(code) for code in kelurahan["kelurahan_code"]]
     return Gazetteer(
         kelurahan, tables["kecamatan"], tables["kota"], tables["landmarks"], tables["outside"]["name"].tolist(), polygons,
-        tables["everyday"]["name"].tolist(),
+        tables["everyday"]["name"].tolist(), weights=weights(evidence or default_models_dir() / "evidence.toml"),
     )  # fmt: skip
+
+
+_WEIGHTS = {
+    "believed": ("field", "asked", "named", "misspelt", "postcode", "landmark", "shared", "passing", "stem"),
+    "together": (
+        "enough", "twice", "rival", "kecamatan_agrees", "kecamatan_differs", "kota_agrees", "kota_differs", "route",
+    ),
+    "word": tuple(sorted(KINDS)),
+    "also_kecamatan": (),
+}  # fmt: skip
+
+
+def weights(path: Path) -> Weights:
+    """How far words about a place are believed. SettingsError names the section and key at fault."""
+    raw = entries.toml(path)
+    found: dict[str, dict[str, float]] = {}
+    for section, needed in _WEIGHTS.items():
+        given = entries.table(path, raw, section)
+        with slips(path, f"[{section}]"):
+            if unknown := sorted(set(given) - set(needed or KINDS)):
+                raise ValueError(f"{unknown[0]} is unknown")
+            found[section] = {key: number(given, key) for key in needed or given}
+            if high := [key for key, value in found[section].items() if value > 1]:
+                raise ValueError(f"{high[0]} must be from 0 to 1")
+    return Weights(**found["believed"], **found["together"], word=found["word"], also_kecamatan=found["also_kecamatan"])
 
 
 def kelurahan_table(gazetteer: Path) -> pd.DataFrame:

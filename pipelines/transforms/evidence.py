@@ -1,43 +1,48 @@
 """What was said of a report's place -> one decision, with method and confidence.
 
 Evidence of every kind is weighed together per kelurahan; names that contradict each other give an
-ambiguous place with its candidates, never a confident guess. Belongs here: how much each kind of
-evidence counts. Not here: finding it in a text (locate).
+ambiguous place with its candidates, never a confident guess. Belongs here: weighing. Not here: how much
+each kind of evidence counts (models/evidence.toml), finding it in a text (locate).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipelines.transforms.gazetteer import Gazetteer, Name, Point
 
-# How far each kind of word is believed: a field of the source; a name asked for ("kel. x"); a name alone, or asked for
-# and misspelt; a postcode; a landmark; a name that is also a kecamatan's; a name in passing (a street's, a route's).
-FIELD, ASKED, NAMED, MISSPELT, POSTCODE, LANDMARK, SHARED, PASSING = 0.9, 0.85, 0.6, 0.6, 0.55, 0.55, 0.45, 0.35
-ENOUGH = 0.5  # less names no kelurahan
-# How often a kelurahan is right that is named so and is alone in its message; measured on the first 80% (by time) of
-# 7,040 labelled complaints of Surabaya, whose streets bear the names of kelurahan as Jakarta's do.
-WORD = {
-    "piece": 0.85,  # a piece of the address for itself: "jl melati 5, cawang, jakarta timur"
-    "lane": 0.80,  # "cawang gang 3": lanes are named after the kampung they lie in
-    "school": 0.80,  # "sdn cawang 2"
-    "people": 0.80,  # "warga cawang"
-    "numbered": 0.70,  # "cawang 3", "jl cawang no 5"
-    "alone": 0.70,  # at the beginning or end of an address
-    "bare": 0.60,  # anywhere else
-    "street": 0.45,  # "jl cawang": right in 0.55: too seldom to be believed alone
-    "compass": 0.45,  # "cawang timur": the same
-    "thing": 0.35,  # "pasar cawang"
-    "borrowed": 0.35,  # "cawang indah"
-    "towards": 0.35,
-}
-STEM = 0.45  # "jelambar", where there is a Jelambar Baru too: people say it of both
-TWICE, RIVAL = 0.1, 0.2  # more for a name said in two ways; less where another kelurahan is named
 # These say little of a kecamatan or kota either.
 PASSED = frozenset(("towards", "thing", "street", "numbered", "borrowed", "compass"))
-# How far a name is believed that a kecamatan bears too; SHARED where the kind is not here.
-ALSO_KECAMATAN = {"piece": 0.75, "lane": 0.7, "school": 0.6, "people": 0.5}
+# What the words around a name can make of it: the keys of `word`.
+KINDS = PASSED | {"piece", "lane", "school", "people", "alone", "bare"}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """models/evidence.toml, where each is explained; all from 0 to 1. word: kind -> weight, for every kind of
+    KINDS; also_kecamatan: the same for some of them."""
+
+    field: float
+    asked: float
+    named: float
+    misspelt: float
+    postcode: float
+    landmark: float
+    shared: float
+    passing: float
+    stem: float
+    word: Mapping[str, float]
+    also_kecamatan: Mapping[str, float]
+    enough: float
+    twice: float
+    rival: float
+    kecamatan_agrees: float
+    kecamatan_differs: float
+    kota_agrees: float
+    kota_differs: float
+    route: float
 
 
 class Place(NamedTuple):
@@ -101,6 +106,7 @@ class Heard:
 def _scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
     """What all words together say for each kelurahan, 0..0.95."""
     areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
+    weights = gazetteer.weights
     one_town = len(gazetteer.kota) == 1  # that every report names its city says nothing
     others = {row for row, kinds in heard.kinds.items() if kinds != {"towards"}}
     found = {}
@@ -109,22 +115,22 @@ def _scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
         if method != "reported":
             kinds = heard.kinds.get(row, set())
             if heard.kecamatan.get(kecamatan, {}).keys() - heard.row_words[row]:
-                weight += 0.15 if len(areas) < 3 else 0.0
+                weight += weights.kecamatan_agrees if len(areas) < 3 else 0.0
             elif heard.kecamatan and kecamatan not in heard.kecamatan:
-                weight -= 0.25
+                weight -= weights.kecamatan_differs
             if heard.kota and gazetteer.kota_of[row] not in heard.kota:
-                weight -= 0.3
+                weight -= weights.kota_differs
             elif heard.kota and not one_town and row not in heard.shared:
-                weight += 0.1
-            if len(kinds) > 1 and weight >= ENOUGH:  # said twice, and each time in another way
-                weight += TWICE
+                weight += weights.kota_agrees
+            if len(kinds) > 1 and weight >= weights.enough:  # said twice, and each time in another way
+                weight += weights.twice
             if any(
                 other != row and (other not in heard.shared or gazetteer.kecamatan_of[other] != kecamatan)
                 for other in others
             ):  # another kelurahan is named as well, if only as a street
-                weight -= RIVAL
+                weight -= weights.rival
             if len(areas) > 2:  # a route, or a list: none of them is the place for sure
-                weight -= 0.15
+                weight -= weights.route
         found[row] = max(0.0, min(0.95, weight))
     return found
 
@@ -139,14 +145,16 @@ def weigh(heard: Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
         return _by_point(point, ranked, scores, heard, gazetteer)
     best = scores[ranked[0]] if ranked else 0.0
     if point is not None:
-        if best >= FIELD and heard.rows[ranked[0]][1] == "reported":
+        if best >= gazetteer.weights.field and heard.rows[ranked[0]][1] == "reported":
             return _result(gazetteer, ranked[0], "reported", 0.6)
         return Place(None, None, None, "outside", point.confidence)
-    if best >= ENOUGH and best > heard.outside and heard.outside < FIELD:  # no words outweigh fields that say elsewhere
+    if (
+        best >= gazetteer.weights.enough and best > heard.outside and heard.outside < gazetteer.weights.field
+    ):  # no words outweigh fields that say elsewhere
         close = [r for r in ranked if best - scores[r] < 0.1]
         told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
         if len(close) == 1 or told:
-            doubt = 0.1 if heard.outside > ENOUGH else 0.0
+            doubt = 0.1 if heard.outside > gazetteer.weights.enough else 0.0
             return _result(gazetteer, ranked[0], heard.rows[ranked[0]][1], best - doubt)
         codes = [gazetteer.codes[r] for r in close[:5]]
         areas = {gazetteer.kecamatan_of[r] for r in close}
@@ -161,14 +169,18 @@ def _wider(heard: Heard, ranked: list[int], best: float, gazetteer: Gazetteer) -
     """No kelurahan is sure: outside, a kecamatan, a kota, or only what is possible."""
     codes = [gazetteer.codes[r] for r in ranked[:5]] or None
     areas = {code: max(said.values()) for code, said in heard.kecamatan.items()}
-    if len(areas) > 2 and max(areas.values()) < ASKED:  # a route again
+    if len(areas) > 2 and max(areas.values()) < gazetteer.weights.asked:  # a route again
         areas = dict.fromkeys(areas, 0.4)
     inside = max([*areas.values(), *heard.kota.values(), best, 0.0])
     if heard.outside and heard.outside >= inside:
-        if inside < ENOUGH or heard.outside >= inside + 0.15:
+        if inside < gazetteer.weights.enough or heard.outside >= inside + 0.15:
             return Place(None, None, None, "outside", round(heard.outside, 3), codes)
         return Place(None, None, None, "ambiguous", 0.3, codes)
-    if areas and (top := max(areas.values())) > PASSING and top >= max(heard.kota.values(), default=0.0) - 0.2:
+    if (
+        areas
+        and (top := max(areas.values())) > gazetteer.weights.passing
+        and top >= max(heard.kota.values(), default=0.0) - 0.2
+    ):
         code = max(areas, key=lambda c: (areas[c], c))
         kota = gazetteer.kota_of_kecamatan[code]
         rivals = sum(top - weight < 0.1 for weight in areas.values()) > 1
@@ -189,14 +201,14 @@ def _by_point(point: Point, ranked: list[int], scores: dict[int, float], heard: 
     named = scores.get(point.row, 0.0)
     if point.method == "polygon":
         return _result(gazetteer, point.row, "polygon", point.confidence + (0.02 if named else 0.0))
-    beside = [r for r in ranked if r in point.near and scores[r] >= SHARED]
+    beside = [r for r in ranked if r in point.near and scores[r] >= gazetteer.weights.shared]
     if beside:  # a kelurahan that is named and near: both count
         row = beside[0]
         method = "centroid" if row == point.row else heard.rows[row][1]
         return _result(
             gazetteer, row, method, min(0.97, max(scores[row], point.confidence if row == point.row else 0) + 0.1)
         )
-    if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= FIELD:
+    if ranked and heard.rows[ranked[0]][1] == "reported" and scores[ranked[0]] >= gazetteer.weights.field:
         return _result(gazetteer, ranked[0], "reported", 0.7, [gazetteer.codes[point.row]])
     return _result(
         gazetteer,

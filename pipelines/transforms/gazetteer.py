@@ -9,12 +9,15 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pipelines.transforms.evidence import Weights
 
 _LETTERS = re.compile(r"[^a-z0-9]+")
 _KM_PER_DEGREE = 111.195
@@ -56,7 +59,7 @@ def join(name: str) -> str:
 class Gazetteer:
     """kelurahan: columns kelurahan_code, kelurahan, kecamatan_code, kecamatan, kota_code, kota,
     postcode, lat, lon, aliases; kecamatan, kota, landmarks: as their files in models/gazetteer;
-    everyday: names that are also daily words and say nothing alone."""
+    everyday: names that are also daily words and say nothing alone; weights: how far words are believed."""
 
     kelurahan: pd.DataFrame
     kecamatan: pd.DataFrame
@@ -65,6 +68,7 @@ class Gazetteer:
     outside: Sequence[str] = ()
     polygons: Sequence[Any] | None = None  # one shapely geometry a kelurahan row, or None where missing
     everyday: Iterable[str] = ()
+    weights: Weights = field(kw_only=True)
     names: dict[str, tuple[Name, ...]] = field(init=False)
     starts: frozenset[str] = field(init=False)  # first letters of all names: most words begin none
     long_starts: frozenset[str] = field(init=False)

@@ -18,24 +18,7 @@ import pandas as pd
 
 from pipelines.contracts import column
 from pipelines.transforms import address
-from pipelines.transforms.evidence import (
-    ALSO_KECAMATAN,
-    ASKED,
-    ENOUGH,
-    FIELD,
-    LANDMARK,
-    MISSPELT,
-    NAMED,
-    PASSED,
-    PASSING,
-    POSTCODE,
-    SHARED,
-    STEM,
-    WORD,
-    Heard,
-    Place,
-    weigh,
-)
+from pipelines.transforms.evidence import PASSED, Heard, Place, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
@@ -167,18 +150,23 @@ def _read_fields(
         "kota" in unknown and any(m.level == "outside" for m in gazetteer.names.get(names["kota"], ()))
     )
     if abroad or (unknown and len(unknown) == len(meant) and unknown != ["kota"]):
-        heard.outside = FIELD
+        heard.outside = gazetteer.weights.field
     for level, meanings in meant.items():
         for meaning in meanings:
             said = f"{level}={(asked[level] or '').strip()}"
             if level == "kelurahan":
                 row = gazetteer.row_of[meaning.code]
                 wrong = bool(meant.get("kecamatan")) and gazetteer.kecamatan_of[row] != meant["kecamatan"][0].code
-                heard.row(row, PASSING if abroad else 0.55 if wrong else FIELD, "reported", said)
+                heard.row(
+                    row,
+                    gazetteer.weights.passing if abroad else 0.55 if wrong else gazetteer.weights.field,
+                    "reported",
+                    said,
+                )
             elif level == "kecamatan":
-                heard.area(meaning.code, FIELD, said)
+                heard.area(meaning.code, gazetteer.weights.field, said)
             else:
-                heard.town(meaning.code, FIELD)
+                heard.town(meaning.code, gazetteer.weights.field)
             heard.words[said] = None
 
 
@@ -220,10 +208,10 @@ def _read_names(heard: Heard, folded: str, tokens: Sequence[str], gazetteer: Gaz
         if meaning.level == "kelurahan":
             row = gazetteer.row_of[meaning.code]
             if heard.kecamatan.get(gazetteer.kecamatan_of[row], {}).keys() - {words}:
-                heard.row(row, ENOUGH, "named", words)
+                heard.row(row, gazetteer.weights.enough, "named", words)
                 heard.words[words] = None
         elif gazetteer.kota_of_kecamatan[meaning.code] in heard.kota:
-            heard.area(meaning.code, ENOUGH, words)
+            heard.area(meaning.code, gazetteer.weights.enough, words)
             heard.words[words] = None
 
 
@@ -247,7 +235,7 @@ def _around(folded: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]]
 
 
 def _kind(around: _Around) -> str:
-    """What the words around a name make of it: a key of evidence.WORD."""
+    """What the words around a name make of it: one of evidence.KINDS."""
     before, behind, opens, closes, first = around
     if before in _TOWARDS:
         return "towards"
@@ -277,7 +265,7 @@ def _kind(around: _Around) -> str:
 def _read_name(
     heard: Heard, meanings: Sequence[Name], name: str, around: _Around, words: str, gazetteer: Gazetteer
 ) -> None:
-    levels = {m.level for m in meanings}
+    weights, levels = gazetteer.weights, {m.level for m in meanings}
     asked = "kelurahan" if around.before in _KELURAHAN else "kecamatan" if around.before in _KECAMATAN else ""
     if asked not in levels:
         asked = ""
@@ -292,15 +280,19 @@ def _read_name(
                 heard.everyday.append((Name(level, code), words))
             continue
         heard_it = True
-        weight = ASKED if asked else PASSING if passing else NAMED
+        weight = weights.asked if asked else weights.passing if passing else weights.named
         if asked and name in gazetteer.weak and around.behind not in _CLOSING:
-            weight = SHARED
+            weight = weights.shared
         if level == "kelurahan":
             row = gazetteer.row_of[code]
             if not asked:
-                weight = min(WORD[kind], STEM) if name in gazetteer.stems and kind != "lane" else WORD[kind]
+                weight = (
+                    min(weights.word[kind], weights.stem)
+                    if name in gazetteer.stems and kind != "lane"
+                    else weights.word[kind]
+                )
                 if "kecamatan" in levels:  # 24 kelurahan share their kecamatan's name
-                    weight = min(weight, ALSO_KECAMATAN.get(kind, SHARED))
+                    weight = min(weight, weights.also_kecamatan.get(kind, weights.shared))
                     heard.shared.add(row)
             heard.row(row, weight, "named", words, "asked" if asked else kind)
         elif level == "kecamatan":
@@ -313,7 +305,7 @@ def _read_name(
             near = around.before not in _TOWARDS
             heard.landmark = heard.landmark or (code if near else None)
             if row_code := gazetteer.landmark_at[code][2]:
-                heard.row(gazetteer.row_of[row_code], LANDMARK if near else PASSING, "landmark", words)
+                heard.row(gazetteer.row_of[row_code], weights.landmark if near else weights.passing, "landmark", words)
     if heard_it:
         heard.words[words] = None
 
@@ -330,9 +322,9 @@ def _read_misspelt(
             if right := gazetteer.misspelt(name, level):
                 code = next(m.code for m in gazetteer.names[right] if m.level == level)
                 if level == "kelurahan":
-                    heard.row(gazetteer.row_of[code], MISSPELT, "named", words)
+                    heard.row(gazetteer.row_of[code], gazetteer.weights.misspelt, "named", words)
                 else:
-                    heard.area(code, SHARED, words)
+                    heard.area(code, gazetteer.weights.shared, words)
                 heard.words[words] = None
                 break
 
@@ -342,7 +334,12 @@ def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | Non
     for match in address.POSTCODE.finditer(folded):
         if rows := gazetteer.postcodes.get(match.group()):
             for row in rows:
-                heard.row(row, POSTCODE if len(rows) == 1 else PASSING, "postcode", match.group())
+                heard.row(
+                    row,
+                    gazetteer.weights.postcode if len(rows) == 1 else gazetteer.weights.passing,
+                    "postcode",
+                    match.group(),
+                )
             heard.words[match.group()] = None
             return match.group()
     return None

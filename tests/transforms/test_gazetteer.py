@@ -48,7 +48,7 @@ def test_one_slip_of_the_pen_is_forgiven_and_two_are_not(
     assert gazetteer.misspelt(written, level) == right
 
 
-def test_a_misspelt_name_that_may_mean_two_places_means_none() -> None:
+def test_a_misspelt_name_that_may_mean_two_places_means_none(gazetteer: Gazetteer) -> None:
     rows = pd.DataFrame({
         "kelurahan_code": ["1", "2"], "kelurahan": ["Melati", "Melavi"], "kecamatan_code": ["k", "k"],
         "kecamatan": ["Kebun", "Kebun"], "kota_code": ["t", "t"], "kota": ["Taman", "Taman"], "postcode": ["1", "2"],
@@ -57,7 +57,7 @@ def test_a_misspelt_name_that_may_mean_two_places_means_none() -> None:
     kecamatan = pd.DataFrame({"kecamatan_code": ["k"], "kecamatan": ["Kebun"], "kota_code": ["t"], "aliases": [""]})
     kota = pd.DataFrame({"kota_code": ["t"], "kota": ["Taman"], "aliases": [""]})
     landmarks = pd.DataFrame(columns=["landmark", "aliases", "lat", "lon", "kelurahan_code"])
-    small = Gazetteer(rows, kecamatan, kota, landmarks)
+    small = Gazetteer(rows, kecamatan, kota, landmarks, weights=gazetteer.weights)
     assert small.misspelt("melati", "kelurahan") is None  # itself, or a slip of the other
     assert small.misspelt("melatii", "kelurahan") == "melati"
     assert small.misspelt("melaxi", "kelurahan") is None

@@ -162,7 +162,7 @@ def test_boundaries_decide_where_they_are_installed(
     shapes = [
         shapely.box(lon - 0.05, lat - 0.05, lon + 0.05, lat + 0.05) if r == row else None for r in range(len(g.codes))
     ]
-    bounded = Gazetteer(g.kelurahan, g.kecamatan, g.kota, g.landmarks, g.outside, shapes)
+    bounded = Gazetteer(g.kelurahan, g.kecamatan, g.kota, g.landmarks, g.outside, shapes, weights=g.weights)
     found = locate(reports(["di Marunda"], lat=[lat + 0.04], lon=[lon]), gazetteer=bounded)
     assert (column(found, "kelurahan_code"), column(found, "place_method")) == ([g.codes[40]], ["polygon"])
 

@@ -81,6 +81,14 @@ def test_a_text_is_read_as_the_file_says(text: str, rule: str | None) -> None:
     assert flagged(OWN, text) == rule
 
 
+def test_what_was_read_before_changes_no_reading(own_knowledge: Knowledge) -> None:
+    """Words are remembered between texts."""
+    texts = [str(c["text"]) for c in (*CASES, *FRESH)]
+    alarms = own_knowledge.routing.alarms
+    once = [flagged(alarms, text) for text in texts]
+    assert [flagged(alarms, text) for text in reversed(texts)] == once[::-1]
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(["kebakaran", "takut", "tabrak", "luka", "pingsan", "x", ".", ",", "sate"]), max_size=12)

@@ -11,15 +11,18 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
 from pipelines.transforms import address
-from pipelines.transforms.evidence import PASSED, Heard, Place, weigh
+from pipelines.transforms.evidence import PASSED, Heard, Place, taught, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
+
+if TYPE_CHECKING:
+    from pipelines.transforms.learned import Learned
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
@@ -59,21 +62,26 @@ _PREFIX = re.compile(
 )
 
 
-def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
+def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | None = None) -> pd.DataFrame:
     """Add the place columns of contracts.REPORTS.
 
     reports: text, title, address_text (masked), kelurahan_reported, kecamatan_reported,
     kota_reported, lat, lon. lat/lon stay as reported, or become a known landmark's point where that
     landmark lies in the kelurahan found; a kelurahan's centroid is never passed off as the place.
+    learned: what resolved reports teach, asked where neither a point nor the source's fields tell the kelurahan.
     """
     points = gazetteer.locate_points(
         reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
     )
     columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    found = [
-        _place(point, *values, gazetteer=gazetteer)
-        for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
+    read = [
+        _read(text, title, written, kelurahan, kecamatan, kota, gazetteer)
+        for text, title, written, kelurahan, kecamatan, kota in zip(*(column(reports, c) for c in columns), strict=True)
     ]
+    places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
+    if learned is not None:
+        places = _taught(read, places, points, column(reports, "address_text"), learned)
+    found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
     table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]
@@ -90,11 +98,25 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _place(
-    point: Point | None, text: str | None, title: str | None, written: str | None, kelurahan: str | None,
-    kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
-) -> tuple[object, ...]:  # fmt: skip
-    """One row of _COLUMNS."""
+class _Report(NamedTuple):
+    """What was read of one report."""
+
+    spoken: str
+    folded: str
+    tokens: list[str]
+    heard: Heard
+    postcode: str | None
+
+
+def hear(spoken: str, gazetteer: Gazetteer) -> Heard:
+    """The places that are named in a text."""
+    return _read(spoken, None, None, None, None, None, gazetteer).heard
+
+
+def _read(
+    text: str | None, title: str | None, written: str | None, kelurahan: str | None, kecamatan: str | None,
+    kota: str | None, gazetteer: Gazetteer,
+) -> _Report:  # fmt: skip
     spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
     folded = _fold(spoken)
     tokens = _TOKEN.findall(folded)
@@ -103,7 +125,34 @@ def _place(
         _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
     _read_names(heard, folded, tokens, gazetteer)
     postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
-    place = weigh(heard, point, gazetteer)
+    return _Report(spoken, folded, tokens, heard, postcode)
+
+
+def _taught(
+    read: Sequence[_Report], places: list[Place], points: Sequence[Point | None], written: Sequence[str | None],
+    learned: Learned,
+) -> list[Place]:  # fmt: skip
+    """The places, where nothing surer tells them, as resolved reports teach; their phrases join the evidence."""
+    asked = [
+        i
+        for i, (report, place, point) in enumerate(zip(read, places, points, strict=True))
+        if point is None and place.place_method not in ("reported", "outside")
+        and (written[i] or learned.reads_text) and report.heard.outside < learned.gazetteer.weights.field
+    ]  # fmt: skip
+    judged = learned.judge(
+        [written[i] or read[i].spoken for i in asked], [read[i].heard for i in asked], [not written[i] for i in asked]
+    )
+    found = list(places)
+    for i, said in zip(asked, judged, strict=True):
+        if said is not None:
+            found[i] = taught(places[i], said.rows, said.chances, learned.gazetteer)
+            read[i].heard.words.update(dict.fromkeys(said.words))
+    return found
+
+
+def _row(report: _Report, place: Place, gazetteer: Gazetteer) -> tuple[object, ...]:
+    """One row of _COLUMNS."""
+    spoken, folded, tokens, heard, postcode = report
     rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
     street = (
         address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None

@@ -152,6 +152,15 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
         duck.comment_on(con, name, schema)
 
 
+# Tickets delivered before it came get theirs when they are delivered again.
+_EMERGENCY_RULE = "ALTER TABLE tickets ADD COLUMN IF NOT EXISTS emergency_rule {text}"
+
+
+def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(_EMERGENCY_RULE.format(text="VARCHAR"))
+    duck.comment_on(con, "tickets", duck.some_of(TICKETS, "emergency_rule"))
+
+
 # Who named the agency: before this came, only rules and people did. The confidence of tickets delivered before stays
 # empty until they are delivered again, which `kanal rebuild` does.
 _AGENCY_SOURCE = """
@@ -164,10 +173,14 @@ ALTER TABLE tickets ADD COLUMN IF NOT EXISTS agency_confidence {real};
 
 def _add_agency_source(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(_AGENCY_SOURCE.format(text="VARCHAR", real="DOUBLE"))
-    duck.comment_on(con, "tickets", TICKETS)
+    duck.comment_on(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
 
 
-_MIGRATIONS = {"0001_create_tables": _create, "0002_agency_source": _add_agency_source}
+_MIGRATIONS = {
+    "0001_create_tables": _create,
+    "0002_emergency_rule": _add_emergency_rule,
+    "0003_agency_source": _add_agency_source,
+}
 
 
 class DuckStore:
@@ -317,10 +330,14 @@ def _create_postgres(con: psycopg.Connection) -> None:
                 " FROM status_events HAVING max(event_no) > 0"
             )
             con.execute("INSERT INTO schema_migrations VALUES ('0003_numbers_are_the_databases', now())")
-        if "0004_agency_source" not in done:
+        if "0004_emergency_rule" not in done:
+            con.execute(_EMERGENCY_RULE.format(text="text"))
+            _comment_postgres(con, "tickets", duck.some_of(TICKETS, "emergency_rule"))
+            con.execute("INSERT INTO schema_migrations VALUES ('0004_emergency_rule', now())")
+        if "0005_agency_source" not in done:
             con.execute(_AGENCY_SOURCE.format(text="text", real="double precision"))
-            _comment_postgres(con, "tickets", TICKETS)
-            con.execute("INSERT INTO schema_migrations VALUES ('0004_agency_source', now())")
+            _comment_postgres(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
+            con.execute("INSERT INTO schema_migrations VALUES ('0005_agency_source', now())")
 
 
 def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, 
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
-_TOKEN = re.compile(r"[a-z0-9]+")
+_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}  # words apart; every character keeps its place
 _KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "klurahan", "desa"))
 _KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn", "kcamatan"))
 # Before a name: it is a street's ...
@@ -97,11 +98,12 @@ def _place(
     """One row of _COLUMNS."""
     spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
     folded = _fold(spoken)
-    tokens = _TOKEN.findall(folded)
+    spaced = folded.translate(_SPACED)
+    tokens = spaced.split()
     heard = Heard()
     if kelurahan or kecamatan or kota:
         _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
-    _read_names(heard, folded, tokens, gazetteer)
+    _read_names(heard, folded, spaced, tokens, gazetteer)
     postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
     place = weigh(heard, point, gazetteer)
     rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
@@ -179,28 +181,20 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(heard: Heard, folded: str, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+def _read_names(heard: Heard, folded: str, spaced: str, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
-    names, starts, after = gazetteer.names, gazetteer.starts, -1
-    spans: list[tuple[int, int]] = []
-    for i in [i for i, token in enumerate(tokens) if token[:START] in starts]:
-        if i < after:
+    starts, after, read = gazetteer.starts, 0, 0  # read: where the token before `after` ends
+    for i in [i for i, start in enumerate(map(_START, tokens)) if start in starts]:
+        if i < after or not (n := _longest(tokens, i, gazetteer)):
             continue
-        for n in (4, 3, 2, 1) if "".join(tokens[i : i + 4])[:LONG] in gazetteer.long_starts else (2, 1):
-            name = "".join(tokens[i : i + n])
-            if name not in names or len(name) < START or i + n > len(tokens):
-                continue
-            spans = spans or [m.span() for m in _TOKEN.finditer(folded)]
-            _read_name(
-                heard,
-                names[name],
-                name,
-                _around(folded, tokens, spans, i, i + n),
-                " ".join(tokens[i : i + n]),
-                gazetteer,
-            )
-            after = i + n
-            break
+        read = _end(spaced, read, tokens[after:i])
+        opening = folded[read : spaced.index(tokens[i], read)]
+        after = i + n
+        read = _end(spaced, read, tokens[i:after])
+        closing = folded[read : spaced.index(tokens[after], read)] if after < len(tokens) else ""
+        name, words = "".join(tokens[i:after]), " ".join(tokens[i:after])
+        around = _around(tokens, i, after, opening, closing)
+        _read_name(heard, gazetteer.names[name], name, around, words, gazetteer)
     for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
         if not marks.isdisjoint(tokens):
             _read_misspelt(heard, tokens, level, marks, gazetteer)
@@ -226,11 +220,36 @@ class _Around(NamedTuple):
     first: bool
 
 
-def _around(folded: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]], i: int, end: int) -> _Around:
+_START = itemgetter(slice(START))
+
+
+def _longest(tokens: Sequence[str], i: int, gazetteer: Gazetteer) -> int:
+    """Of how many words from i on the longest name is; 0 where there is none."""
+    names = gazetteer.names
+    if "".join(tokens[i : i + 4])[:LONG] not in gazetteer.long_starts:  # a short name, if any
+        if len(tokens[i]) >= LONG:
+            return 0
+        if i + 2 <= len(tokens) and (name := tokens[i] + tokens[i + 1]) in names and len(name) >= START:
+            return 2
+        return 1 if tokens[i] in names and len(tokens[i]) >= START else 0
+    for n in (4, 3, 2, 1):
+        if i + n <= len(tokens) and (name := "".join(tokens[i : i + n])) in names and len(name) >= START:
+            return n
+    return 0
+
+
+def _end(spaced: str, read: int, words: Sequence[str]) -> int:
+    """Where the last of words ends that follow each other from `read` on."""
+    for word in words:
+        read = spaced.index(word, read) + len(word)
+    return read
+
+
+def _around(tokens: Sequence[str], i: int, end: int, opening: str, closing: str) -> _Around:
     before = tokens[i - 1] if i else ""
     behind = tokens[end] if end < len(tokens) else ""
-    opens = not i or _COMMA.search(folded, spans[i - 1][1], spans[i][0]) is not None
-    closes = end == len(tokens) or _BREAK.search(folded, spans[end - 1][1], spans[end][0]) is not None
+    opens = not i or (opening != " " and _COMMA.search(opening) is not None)
+    closes = end == len(tokens) or (closing != " " and _BREAK.search(closing) is not None)
     return _Around(before, behind, opens, closes, not i)
 
 

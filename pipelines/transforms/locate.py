@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
-from pipelines.transforms import address
+from pipelines.transforms import address, homes, landmarks
+from pipelines.transforms import premises as within
 from pipelines.transforms.evidence import PASSED, Heard, Place, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
 
@@ -87,8 +88,32 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
 
 
 _COLUMNS = (
-    *Place._fields, "place_evidence", "street", "rt", "rw", "landmark", "postcode", "lat", "lon", "address_text",
+    *Place._fields, "place_evidence", "street", "rt", "rw", *within.Premises._fields, "landmark", "postcode", "lat", "lon",
+    "address_text",
 )  # fmt: skip
+
+
+class _Words(NamedTuple):
+    """A text as it is read. plain: in ASCII; folded: that in lower case; spaced: that with a blank for all that is
+    neither letter nor digit; said: the tokens that are marks of an address."""
+
+    spoken: str
+    plain: str
+    folded: str
+    spaced: str
+    tokens: list[str]
+    said: frozenset[str]
+
+
+class _Address(NamedTuple):
+    """What the words of an address say; the fields are columns of contracts.REPORTS but for premises, which is four."""
+
+    street: str | None
+    rt: int | None
+    rw: int | None
+    premises: within.Premises
+    landmark: str | None
+    postcode: str | None
 
 
 def _place(
@@ -96,39 +121,81 @@ def _place(
     kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
 ) -> tuple[object, ...]:  # fmt: skip
     """One row of _COLUMNS."""
-    spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
-    folded = _fold(spoken)
-    spaced = folded.translate(_SPACED)
-    tokens = spaced.split()
-    heard = Heard()
-    if kelurahan or kecamatan or kota:
-        _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
-    _read_names(heard, folded, spaced, tokens, gazetteer)
-    postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
+    words = _words("\n".join(part for part in (written, title, text) if part)[:_READ])
+    fields = (kelurahan, kecamatan, kota)
+    heard = told = None
+    if not _OWN.isdisjoint(words.said) and (elsewhere := homes.without_home(words.spoken, words.said)):
+        heard, told = _hear(_words(elsewhere), fields, gazetteer)
+    if heard is None or told is None or not _tells(heard, told):
+        heard, told = _hear(words, fields, gazetteer)  # the writer's home counts only where no other place is told
     place = weigh(heard, point, gazetteer)
-    rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
-    street = (
-        address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None
-    )
-    landmark = address.landmark(spoken) if not address.NEAR_WORDS.isdisjoint(tokens) else None
-    lat = lon = None
+    landmark, lat, lon = told.landmark, None, None
     if heard.landmark:
         at_lat, at_lon, code = gazetteer.landmark_at[heard.landmark]
         if code is None or code == place.kelurahan_code:
             landmark, lat, lon = heard.landmark, at_lat, at_lon
-    parts = [street, f"RT {rt:03d}" if rt else None, f"RW {rw:03d}" if rw else None]
-    described = " ".join(p for p in parts if p) or None
-    return (*place, ", ".join(heard.words) or None, street, rt, rw, landmark, postcode, lat, lon, described)
+        elif landmark and join(landmark) == join(heard.landmark):
+            landmark = None  # it lies elsewhere
+    evidence = ", ".join(heard.words) or None
+    return (*place, evidence, *told[:3], *told.premises, landmark, told.postcode, lat, lon, _described(told))
+
+
+def _words(spoken: str) -> _Words:
+    plain = _plain(spoken)
+    folded = plain.lower()
+    spaced = folded.translate(_SPACED)
+    tokens = spaced.split()
+    return _Words(spoken, plain, folded, spaced, tokens, _SIGNS.intersection(tokens))
+
+
+def _hear(
+    words: _Words, fields: tuple[str | None, str | None, str | None], gazetteer: Gazetteer
+) -> tuple[Heard, _Address]:
+    """What words and fields say."""
+    spoken, plain, folded, spaced, tokens, said = words
+    heard = Heard()
+    if any(fields):
+        _read_fields(heard, *fields, gazetteer)
+    _read_names(heard, folded, spaced, tokens, said, gazetteer)
+    postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
+    place_at = partial(_place_at, gazetteer=gazetteer)
+    rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
+    street, behind = address.street(spoken, place_at) if not _STREETS.isdisjoint(said) else (None, None)
+    premises = within.premises(plain, folded, spaced, said, behind, place_at, in_street=street is not None)
+    landmark = landmarks.landmark(spoken, plain, spaced, said, place_at) if not _LANDMARKS.isdisjoint(said) else None
+    return heard, _Address(street, rt, rw, premises, landmark, postcode)
+
+
+def _tells(heard: Heard, told: _Address) -> bool:
+    """Whether words tell a place: a landmark alone is none, nor is a city."""
+    return bool(told.street or told.rt or told.rw or told.premises.estate or told.premises.hamlet) or any(
+        method != "reported" for _, method in heard.rows.values()
+    )
+
+
+def _described(told: _Address) -> str | None:
+    """The address put together from its words; None where they would lead nowhere."""
+    number, block, estate, hamlet = told.premises
+    if not (told.street or told.rt or told.rw or estate or hamlet):
+        return None
+    parts = (
+        told.street, block and f"Blok {block}", number and f"No. {number}", estate, hamlet,
+        f"RT {told.rt:03d}" if told.rt else None, f"RW {told.rw:03d}" if told.rw else None,
+    )  # fmt: skip
+    return " ".join(part for part in parts if part)
 
 
 _RT_RW = re.compile(r"r(?<![a-z]r)\.?[tw]")
 _STREETS = frozenset(("jl", "jln", "jalan", "gg", "gang"))
+_OWN = homes.HOMES | homes.CLOSINGS
+_LANDMARKS = landmarks.NEAR_WORDS | landmarks.KINDS
+_SIGNS = _STREETS | _LANDMARKS | within.ESTATES | within.HAMLETS | _OWN | _KELURAHAN | _KECAMATAN
 
 
-def _fold(text: str) -> str:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("?", " ")
-    return text.lower()
+def _plain(text: str) -> str:
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("?", " ")
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -181,10 +248,12 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(heard: Heard, folded: str, spaced: str, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+def _read_names(
+    heard: Heard, folded: str, spaced: str, tokens: Sequence[str], said: frozenset[str], gazetteer: Gazetteer
+) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
     starts, after, read = gazetteer.starts, 0, 0  # read: where the token before `after` ends
-    for i in [i for i, start in enumerate(map(_START, tokens)) if start in starts]:
+    for i in [i for i, start in enumerate(map(_FIRST, tokens)) if start in starts]:
         if i < after or not (n := _longest(tokens, i, gazetteer)):
             continue
         read = _end(spaced, read, tokens[after:i])
@@ -196,7 +265,7 @@ def _read_names(heard: Heard, folded: str, spaced: str, tokens: Sequence[str], g
         around = _around(tokens, i, after, opening, closing)
         _read_name(heard, gazetteer.names[name], name, around, words, gazetteer)
     for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
-        if not marks.isdisjoint(tokens):
+        if not marks.isdisjoint(said):
             _read_misspelt(heard, tokens, level, marks, gazetteer)
     for meaning, words in heard.everyday:  # counts only where another word says the same
         if meaning.level == "kelurahan":
@@ -220,15 +289,13 @@ class _Around(NamedTuple):
     first: bool
 
 
-_START = itemgetter(slice(START))
+_FIRST = itemgetter(slice(LONG))
 
 
 def _longest(tokens: Sequence[str], i: int, gazetteer: Gazetteer) -> int:
     """Of how many words from i on the longest name is; 0 where there is none."""
     names = gazetteer.names
     if "".join(tokens[i : i + 4])[:LONG] not in gazetteer.long_starts:  # a short name, if any
-        if len(tokens[i]) >= LONG:
-            return 0
         if i + 2 <= len(tokens) and (name := tokens[i] + tokens[i + 1]) in names and len(name) >= START:
             return 2
         return 1 if tokens[i] in names and len(tokens[i]) >= START else 0
@@ -364,11 +431,12 @@ def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | Non
     return None
 
 
-def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> bool:
+def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> int:
+    """Of how many words from i on the longest name of a kelurahan or kecamatan is; 0 where there is none."""
     for n in (3, 2, 1):
         name = join("".join(words[i : i + n]))
         if i + n <= len(words) and len(name) >= START and name not in gazetteer.weak:
             known = any(m.level in ("kelurahan", "kecamatan") for m in gazetteer.names.get(name, ()))
             if known and not (i + n < len(words) and address.ends_street(words[i + n])):
-                return True
-    return False
+                return n
+    return 0

@@ -23,6 +23,7 @@ from pipelines.contracts import WIB
 from pipelines.errors import SettingsError
 from pipelines.flow import Progress as Tick
 from pipelines.flow import RunResult
+from pipelines.learn import Outcome
 from pipelines.review import Told
 from pipelines.training import Trained
 
@@ -264,6 +265,24 @@ def _gained(compared: dict[str, Any] | None) -> str:
         return "knows no such labels"
     low, high = compared["interval"]
     return f"{compared['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def print_learned(found: Outcome) -> None:
+    """What was learned of places, and how right it is."""
+    rows = [
+        ("reports read", found.rows),
+        ("learned from", found.used),
+        ("of no kelurahan that is known", found.unknown),
+        ("without words", found.silent),
+        *((f"phrases: {kind}", n) for kind, n in found.kinds.items()),
+    ]
+    out.print(table("Learned", ("what", "count"), rows, numbers=("count",)))
+    shares = [(f"{share:.0%}", f"{right:.1%}") for share, right in found.curve]
+    out.print(table("Newest fifth, placed by what the rest teaches", ("surest", "right"), shares))
+    if found.files:
+        out.print("Runs use it from now on. It can be read and mended: " + str(found.files[0]), soft_wrap=True)
+    else:
+        out.print("nothing written (--dry-run)")
 
 
 _TEXT = 300  # characters of a ticket's text in the queue: enough to decide most of them

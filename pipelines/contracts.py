@@ -248,7 +248,7 @@ REPORTS = _schema(
         "place_method",
         TEXT,
         "How the place was found: polygon | centroid | reported | named | postcode"
-        " | landmark | kecamatan | kota | outside | ambiguous | none",
+        " | landmark | learned (from resolved reports) | kecamatan | kota | outside | ambiguous | none",
         null=False,
     ),
     _field("place_confidence", REAL, "0..1", null=False),

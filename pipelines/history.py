@@ -2,13 +2,16 @@
 
 A mapping (TOML) tells the columns and how labels are meant:
 
-    [columns]            # what is there under which name; only `text` is needed
+    [columns]            # what is there under which name
     id = "id"
     text = "keluhan"     # or a list, joined by a line break
     date = "tanggal_keluhan"
-    category = "topik"
+    category = "topik"   # what `kanal model train` learns: category, agency, kind
     agency = "instansi"
     kind = "jenis"
+    address = "alamat"   # what `kanal gazetteer learn` learns from: address or text, and kelurahan
+    kelurahan = "kelurahan"
+    kecamatan = "kecamatan"
 
     [labels]
     taxonomy = false     # false: the labels are another city's own, kept as they are
@@ -20,14 +23,17 @@ A mapping (TOML) tells the columns and how labels are meant:
     [names.category]     # labels that no alias knows -> ids of models/taxonomy.toml (agency: agencies.toml)
     "Jalan bolong" = "jalan"
 
-Belongs here: reading such files. Not here: what is done with them (training, evaluate).
+    [names.kelurahan]    # kelurahan that the gazetteer spells otherwise -> its name or code there
+    "Bringin" = "Beringin"
+
+Belongs here: reading such files. Not here: what is done with them (training, evaluate, learn).
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import blake2b
@@ -47,7 +53,8 @@ from pipelines.transforms.normalise import clean_text
 from pipelines.transforms.redact import mask
 
 HEADS = ("category", "agency", "kind")
-_COLUMNS = {"id", "text", "date", *HEADS}
+_LABELLED = ("id", "text", "date", *HEADS)
+_COLUMNS = {*_LABELLED, "address", "kelurahan", "kecamatan"}
 _ROWS = 20_000  # read at once
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
@@ -98,8 +105,6 @@ def read_mapping(path: Path | None) -> HistoryMapping:
     columns, labels = raw.get("columns", {}), raw.get("labels", {})
     if odd := sorted(set(columns) - _COLUMNS):
         raise SettingsError(f"{path}: [columns] {odd[0]} is unknown; there are {', '.join(sorted(_COLUMNS))}")
-    if "text" not in columns:
-        raise SettingsError(f"{path}: [columns] must tell which column holds the text")
     if not {"taxonomy", "corpus"} >= set(labels) or not all(isinstance(v, bool) for v in labels.values()):
         raise SettingsError(f"{path}: [labels] holds taxonomy and corpus, each true or false")
     if not all(isinstance(n, int) for n in raw.get("min_rows", {}).values()):
@@ -114,28 +119,31 @@ def read(
     settings: Settings, data: Path, mapping: HistoryMapping, *, only: str | None = None, progress: Progress
 ) -> History:
     """Read and mask a CSV file. only: COLUMN=PATTERN, the rows to keep. SettingsError says what is wrong."""
-    columns = _columns(data, mapping)
+    columns = columns_of(data, mapping, _LABELLED)
+    if "text" not in columns:
+        raise SettingsError(f"{data}: which column holds the text? Tell it by --mapping FILE, [columns] text")
+    if not columns.keys() & set(HEADS):
+        raise SettingsError(f"{data}: no column of labels ({', '.join(HEADS)}); tell which by --mapping FILE")
     kept: dict[str, list[str]] = {name: [] for name in columns}
     masked: list[str] = []
     of = sum(1 for _ in data.open("rb"))  # lines: texts may hold line breaks, so this is a bound
-    for part in _parts(data):
+    for part in parts(data):
         chosen = part if only is None else part[_matching(part, only, data)]
         for name, of_file in columns.items():
-            values = chosen[of_file[0]] if len(of_file) == 1 else chosen[of_file].agg("\n".join, axis=1)
-            kept[name] += values.tolist()
+            kept[name] += values(chosen, of_file)
         masked += [mask(clean_text(text.replace("\\n", "\n"))) for text in kept.pop("text")]
         kept["text"] = []
         progress("reading", min(len(masked), of), of)
     if not masked:
         raise SettingsError(f"{data}: no row" + (f" where {only}" if only else ""))
-    order, dates, undated = _order(kept.get("date"), len(masked))
+    order, dates, undated = in_time(kept.get("date"), len(masked))
     labels, told, unknown, small = {}, {}, {}, {}
     for head in HEADS:
         if head in columns:
-            values = [kept[head][i].strip() for i in order]
-            meant = _meant(head, values, settings, mapping)
-            told[head] = sum(value != "" for value in values)
-            unknown[head] = Counter(v for v, m in zip(values, meant, strict=True) if v and m is None)
+            said = [kept[head][i].strip() for i in order]
+            meant = _meant(head, said, settings, mapping)
+            told[head] = sum(value != "" for value in said)
+            unknown[head] = Counter(v for v, m in zip(said, meant, strict=True) if v and m is None)
             rows = Counter(m for m in meant if m is not None)
             small[head] = Counter({m: n for m, n in rows.items() if n < mapping.min_rows.get(head, 1)})
             labels[head] = [None if m in small[head] else m for m in meant]
@@ -145,29 +153,32 @@ def read(
     )
 
 
-def _columns(data: Path, mapping: HistoryMapping) -> dict[str, list[str]]:
-    """What is held -> the file's columns for it."""
+def columns_of(data: Path, mapping: HistoryMapping, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """What is held, of what is wanted -> the file's columns for it. A column that the mapping names must be there."""
     try:
         there = list(pd.read_csv(data, nrows=0))
     except (ValueError, OSError) as error:
         raise SettingsError(f"{data} is no CSV with a header: {error}") from error
     found = {}
-    for name, given in mapping.columns.items():
-        wanted = [given] if isinstance(given, str) else list(given)
-        lacking = [c for c in wanted if c not in there]
-        if lacking and (mapping.given or name == "text"):
-            raise SettingsError(
-                f"{data}: no column {lacking[0]!r} for {name}; it has {', '.join(there)}."
-                " Tell the columns by --mapping FILE"
-            )
+    for name in (n for n in wanted if n in mapping.columns):
+        given = mapping.columns[name]
+        asked = [given] if isinstance(given, str) else list(given)
+        lacking = [c for c in asked if c not in there]
+        if lacking and mapping.given:
+            raise SettingsError(f"{data}: no column {lacking[0]!r} for {name}; it has {', '.join(there)}")
         if not lacking:
-            found[name] = wanted
-    if not found.keys() & set(HEADS):
-        raise SettingsError(f"{data}: no column of labels ({', '.join(HEADS)}); tell which by --mapping FILE")
+            found[name] = asked
     return found
 
 
-def _parts(data: Path) -> Any:
+def values(part: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The cells of one column, or of several joined by a line break."""
+    found: list[str] = (part[columns[0]] if len(columns) == 1 else part[list(columns)].agg("\n".join, axis=1)).tolist()
+    return found
+
+
+def parts(data: Path) -> Iterator[pd.DataFrame]:
+    """A CSV file piece by piece, all cells as text."""
     try:
         yield from pd.read_csv(data, dtype=str, keep_default_na=False, chunksize=_ROWS)
     except (ValueError, OSError) as error:  # ParserError is a ValueError
@@ -181,7 +192,7 @@ def _matching(part: pd.DataFrame, only: str, data: Path) -> list[bool]:
     return [fnmatchcase(value, pattern) for value in part[name]]
 
 
-def _order(said: Sequence[str] | None, rows: int) -> tuple[list[int], list[str], int]:
+def in_time(said: Sequence[str] | None, rows: int) -> tuple[list[int], list[str], int]:
     """(rows by time, their days, how many have none); without dates the file's order is the time's."""
     if said is None:
         return list(range(rows)), [""] * rows, rows

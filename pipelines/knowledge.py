@@ -54,12 +54,17 @@ class Knowledge:
 
 
 def load(settings: Settings) -> Knowledge:
-    """Read models/, overlays and installed boundaries. SettingsError names the file and entry at fault."""
+    """Read models/, overlays and installed boundaries; what is learned of places is part of the version.
+
+    SettingsError names the file and entry at fault.
+    """
     models = settings.models_dir
     files = [models / name for name in _FILES] + list(settings.registry_overlays)
     boundaries = places.boundaries_file(settings)
     hashed = blake2b(digest_size=8)
-    for path in [*files, *places.files(settings.gazetteer), *([boundaries] if boundaries.exists() else [])]:
+    learned = places.learned_files(settings)
+    own = [path for path in (boundaries, *learned) if path.exists()]
+    for path in [*files, *places.files(settings.gazetteer), *own]:
         hashed.update(entries.read(path))
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}

@@ -145,6 +145,12 @@ def boundaries_file(settings: Settings) -> Path:
     return settings.data_dir / "gazetteer" / "boundaries.geojson"
 
 
+def learned_files(settings: Settings) -> tuple[Path, Path]:
+    """Where `kanal gazetteer learn` puts the phrases it learned, and the rest."""
+    folder = settings.data_dir / "gazetteer"
+    return folder / "learned.csv", folder / "learned.bin"
+
+
 def read_boundaries(path: Path) -> dict[str, Any]:
     """Kemendagri code -> geometry of a GeoJSON FeatureCollection; SettingsError says what is wrong.
 

@@ -23,7 +23,7 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 
-from pipelines import __version__, classifiers
+from pipelines import __version__, classifiers, learn
 from pipelines import knowledge as known
 from pipelines.contracts import (
     REPORTS,
@@ -41,6 +41,7 @@ from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
 from pipelines.transforms import blocks
 from pipelines.transforms.classify import Classifier, classify
+from pipelines.transforms.learned import Learned
 from pipelines.transforms.locate import locate
 from pipelines.transforms.normalise import normalise
 from pipelines.transforms.redact import redact
@@ -72,6 +73,7 @@ class Judge:
     model: Classifier
     key: bytes
     versions: Mapping[str, str]
+    learned: Learned | None = None
 
 
 @contextmanager
@@ -96,7 +98,8 @@ def make_judge(settings: Settings, key: bytes) -> Judge:
     knowledge = known.load(settings)
     folder = classifiers.build(settings)
     versions = {"code": __version__, "model": folder.name, "data": knowledge.data_version}
-    return Judge(knowledge, classifiers.load(folder), key, versions)
+    learned = learn.read(settings, knowledge.gazetteer)
+    return Judge(knowledge, classifiers.load(folder), key, versions, learned)
 
 
 def versions_of(settings: Settings) -> dict[str, str]:
@@ -247,7 +250,7 @@ def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFra
     clean = normalise(drafts, languages=knowledge.languages)
     masked, vault = redact(clean, key=judge.key)
     classified = classify(masked, model=judge.model, taxonomy=knowledge.taxonomy, thresholds=knowledge.thresholds)
-    located = locate(classified, gazetteer=knowledge.gazetteer)
+    located = locate(classified, gazetteer=knowledge.gazetteer, learned=judge.learned)
     routed = route(located, routing=knowledge.routing, accept_place=knowledge.accept_place)
     return routed.assign(
         version_no=0,

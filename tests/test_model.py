@@ -340,7 +340,7 @@ def test_labels_with_few_rows_are_left_out_of_their_head(own: Settings, tmp_path
         ('[columns]\ntext = "tidak ada"\ncategory = "topik"\n', "no column 'tidak ada' for text; it has nomor, isi"),
         ('[columns]\ntext = "isi"\n', "no column of labels"),
         ('[columns]\nteks = "isi"\n', "[columns] teks is unknown"),
-        ('[columns]\nid = "nomor"\n', "must tell which column holds the text"),
+        ('[columns]\nid = "nomor"\n', "which column holds the text?"),
         ('[kolom]\ntext = "isi"\n', "[kolom] is unknown"),
         ('[columns]\ntext = "isi"\ncategory = "topik"\n[names.category]\nx = "bukan"\n', "there is no category 'bukan'"),
         ('[columns]\ntext = "isi"\ncategory = "topik"\n[labels]\ntaxonomy = "ya"\n', "each true or false"),

@@ -112,6 +112,11 @@ class ComplaintClassifier:
         sums = [self._sums(*self._ids(texts[i : i + BATCH])) for i in range(0, len(texts), BATCH)]
         return self._judged([self._chances(s) for s in sums])
 
+    def chances(self, texts: Sequence[str], head: str) -> NDArray[np.float64]:
+        """How likely each label of a head is, shape (texts, labels)."""
+        parts = [self._chances(self._sums(*self._ids(texts[i : i + BATCH])))[head] for i in range(0, len(texts), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.heads[head].labels)))
+
     def explain(self, texts: Sequence[str], head: str) -> tuple[dict[str, Prediction], list[str]]:
         """predict, and the evidence of one head for its first choice, at the cost of reading texts once."""
         chances, found = [], []

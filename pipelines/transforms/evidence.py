@@ -56,6 +56,7 @@ class Place(NamedTuple):
     place_candidates: list[str] | None = None
 
 
+_POSSIBLE = 0.05  # a chance below which a kelurahan is no candidate
 NOWHERE = Place(None, None, None, "none", 0.0)
 
 
@@ -103,7 +104,7 @@ class Heard:
         self.kota[code] = max(self.kota.get(code, 0.0), weight)
 
 
-def _scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
+def scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
     """What all words together say for each kelurahan, 0..0.95."""
     areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
     weights = gazetteer.weights
@@ -139,11 +140,11 @@ def weigh(heard: Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
     """One decision from all evidence. Trust: polygon, fields, names that agree, nearest centroid, lone names."""
     if point is None and not (heard.rows or heard.kecamatan or heard.kota or heard.outside):
         return NOWHERE
-    scores = _scores(heard, gazetteer)
-    ranked = sorted(scores, key=lambda r: (-scores[r], r))
+    said = scores(heard, gazetteer)
+    ranked = sorted(said, key=lambda r: (-said[r], r))
     if point is not None and point.method != "outside":
-        return _by_point(point, ranked, scores, heard, gazetteer)
-    best = scores[ranked[0]] if ranked else 0.0
+        return _by_point(point, ranked, said, heard, gazetteer)
+    best = said[ranked[0]] if ranked else 0.0
     if point is not None:
         if best >= gazetteer.weights.field and heard.rows[ranked[0]][1] == "reported":
             return _result(gazetteer, ranked[0], "reported", 0.6)
@@ -151,7 +152,7 @@ def weigh(heard: Heard, point: Point | None, gazetteer: Gazetteer) -> Place:
     if (
         best >= gazetteer.weights.enough and best > heard.outside and heard.outside < gazetteer.weights.field
     ):  # no words outweigh fields that say elsewhere
-        close = [r for r in ranked if best - scores[r] < 0.1]
+        close = [r for r in ranked if best - said[r] < 0.1]
         told = heard.rows[ranked[0]][1] == "reported" and heard.rows[ranked[1]][1] != "reported" if ranked[1:] else True
         if len(close) == 1 or told:
             doubt = 0.1 if heard.outside > gazetteer.weights.enough else 0.0
@@ -227,3 +228,29 @@ def _result(
     return Place(
         code, gazetteer.kecamatan_of[row], gazetteer.kota_of[row], method, round(min(0.99, confidence), 3), rest or None
     )
+
+
+def taught(place: Place, rows: Sequence[int], chances: Sequence[float], gazetteer: Gazetteer) -> Place:
+    """What names alone found, and what resolved reports teach of the same address -> one decision.
+
+    rows, chances: kelurahan that come into question, most likely first, and how likely. The chance of the first is
+    calibrated on reports like this and has heard the names as well, so it counts; where it is too small for a
+    kelurahan, their kecamatan may be sure still.
+    """
+    enough = gazetteer.weights.enough
+    code, best = gazetteer.codes[rows[0]], chances[0]
+    others = [gazetteer.codes[row] for row, chance in zip(rows[1:], chances[1:], strict=True) if chance >= _POSSIBLE]
+    if best >= enough:
+        method = place.place_method if place.kelurahan_code == code else "learned"
+        return _result(gazetteer, rows[0], method, best, others)
+    areas: dict[str, float] = {}
+    for row, chance in zip(rows, chances, strict=True):
+        area = gazetteer.kecamatan_of[row]
+        areas[area] = areas.get(area, 0.0) + chance
+    area = max(areas, key=lambda a: (areas[a], a))
+    if areas[area] >= enough:
+        kota = gazetteer.kota_of_kecamatan[area]
+        return Place(None, area, kota, "kecamatan", round(areas[area], 3), [code, *others])
+    if place.kelurahan_code is None and place.place_method != "none":
+        return place
+    return Place(None, None, None, "ambiguous", 0.3, [code, *others])

@@ -2,32 +2,31 @@
 
 Reads fields, address and text for names, the longest first. A name counts less where it may be a
 street's, a route's or a daily word. "Outside the area" is a result. Belongs here: finding what was
-said. Not here: weighing it (evidence), reading an address (address), what names mean (gazetteer).
+said. Not here: weighing it (evidence), reading an address (spot), what names mean (gazetteer).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pipelines.contracts import column
-from pipelines.transforms import address, homes, landmarks
-from pipelines.transforms import premises as within
-from pipelines.transforms.evidence import PASSED, Heard, Place, weigh
+from pipelines.transforms import address
+from pipelines.transforms.evidence import PASSED, Heard, Place, taught, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
+from pipelines.transforms.premises import Premises
+from pipelines.transforms.spot import KECAMATAN, KELURAHAN, Spot, Words, described, elsewhere, spot, words_of
+
+if TYPE_CHECKING:
+    from pipelines.transforms.learned import Learned
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
-_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}  # words apart; every character keeps its place
-_KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "klurahan", "desa"))
-_KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn", "kcamatan"))
 # Before a name: it is a street's ...
 _ROAD = frozenset("jl jln jalan gg gang raya".split())
 # ... a river's, a station's, an office's or an estate's, which may lie elsewhere ...
@@ -61,21 +60,26 @@ _PREFIX = re.compile(
 )
 
 
-def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
+def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | None = None) -> pd.DataFrame:
     """Add the place columns of contracts.REPORTS.
 
     reports: text, title, address_text (masked), kelurahan_reported, kecamatan_reported,
     kota_reported, lat, lon. lat/lon stay as reported, or become a known landmark's point where that
     landmark lies in the kelurahan found; a kelurahan's centroid is never passed off as the place.
+    learned: what resolved reports teach, asked where neither a point nor the source's fields tell the kelurahan.
     """
     points = gazetteer.locate_points(
         reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
     )
     columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    found = [
-        _place(point, *values, gazetteer=gazetteer)
-        for point, *values in zip(points, *(column(reports, c) for c in columns), strict=True)
+    read = [
+        _read(text, title, written, kelurahan, kecamatan, kota, gazetteer)
+        for text, title, written, kelurahan, kecamatan, kota in zip(*(column(reports, c) for c in columns), strict=True)
     ]
+    places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
+    if learned is not None:
+        places = _taught(read, places, points, column(reports, "address_text"), learned)
+    found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
     table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]
@@ -88,47 +92,79 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer) -> pd.DataFrame:
 
 
 _COLUMNS = (
-    *Place._fields, "place_evidence", "street", "rt", "rw", *within.Premises._fields, "landmark", "postcode", "lat", "lon",
+    *Place._fields, "place_evidence", "street", "rt", "rw", *Premises._fields, "landmark", "postcode", "lat", "lon",
     "address_text",
 )  # fmt: skip
 
 
-class _Words(NamedTuple):
-    """A text as it is read. plain: in ASCII; folded: that in lower case; spaced: that with a blank for all that is
-    neither letter nor digit; said: the tokens that are marks of an address."""
+class _Report(NamedTuple):
+    """What was read of one report."""
 
     spoken: str
-    plain: str
-    folded: str
-    spaced: str
-    tokens: list[str]
-    said: frozenset[str]
-
-
-class _Address(NamedTuple):
-    """What the words of an address say; the fields are columns of contracts.REPORTS but for premises, which is four."""
-
-    street: str | None
-    rt: int | None
-    rw: int | None
-    premises: within.Premises
-    landmark: str | None
+    heard: Heard
     postcode: str | None
+    spot: Spot
 
 
-def _place(
-    point: Point | None, text: str | None, title: str | None, written: str | None, kelurahan: str | None,
-    kecamatan: str | None, kota: str | None, *, gazetteer: Gazetteer,
-) -> tuple[object, ...]:  # fmt: skip
-    """One row of _COLUMNS."""
-    words = _words("\n".join(part for part in (written, title, text) if part)[:_READ])
+_Fields = tuple[str | None, str | None, str | None]  # kelurahan, kecamatan, kota as the source filled them in
+
+
+def hear(spoken: str, gazetteer: Gazetteer) -> Heard:
+    """The places that are named in a text."""
+    return _hear(words_of(spoken[:_READ]), (None, None, None), gazetteer)[0]
+
+
+def _read(
+    text: str | None, title: str | None, written: str | None, kelurahan: str | None, kecamatan: str | None,
+    kota: str | None, gazetteer: Gazetteer,
+) -> _Report:  # fmt: skip
+    """The writer's own home counts only where no other place is told."""
     fields = (kelurahan, kecamatan, kota)
-    heard = told = None
-    if not _OWN.isdisjoint(words.said) and (elsewhere := homes.without_home(words.spoken, words.said)):
-        heard, told = _hear(_words(elsewhere), fields, gazetteer)
-    if heard is None or told is None or not _tells(heard, told):
-        heard, told = _hear(words, fields, gazetteer)  # the writer's home counts only where no other place is told
-    place = weigh(heard, point, gazetteer)
+    read = words_of("\n".join(part for part in (written, title, text) if part)[:_READ])
+    if there := elsewhere(read):
+        heard, postcode = _hear(there, fields, gazetteer)
+        told = spot(there, gazetteer)
+        if told.told or any(method != "reported" for _, method in heard.rows.values()):
+            return _Report(there.spoken, heard, postcode, told)
+    heard, postcode = _hear(read, fields, gazetteer)
+    return _Report(read.spoken, heard, postcode, spot(read, gazetteer))
+
+
+def _hear(read: Words, fields: _Fields, gazetteer: Gazetteer) -> tuple[Heard, str | None]:
+    """(the places that words and fields name, the postcode)."""
+    heard = Heard()
+    if any(fields):
+        _read_fields(heard, *fields, gazetteer)
+    _read_names(heard, read, gazetteer)
+    known = not gazetteer.postcodes.keys().isdisjoint(read.tokens)
+    return heard, _read_postcode(heard, read.folded, gazetteer) if known else None
+
+
+def _taught(
+    read: Sequence[_Report], places: list[Place], points: Sequence[Point | None], written: Sequence[str | None],
+    learned: Learned,
+) -> list[Place]:  # fmt: skip
+    """The places, where nothing surer tells them, as resolved reports teach; their phrases join the evidence."""
+    asked = [
+        i
+        for i, (report, place, point) in enumerate(zip(read, places, points, strict=True))
+        if point is None and place.place_method not in ("reported", "outside")
+        and (written[i] or learned.reads_text) and report.heard.outside < learned.gazetteer.weights.field
+    ]  # fmt: skip
+    judged = learned.judge(
+        [written[i] or read[i].spoken for i in asked], [read[i].heard for i in asked], [not written[i] for i in asked]
+    )
+    found = list(places)
+    for i, said in zip(asked, judged, strict=True):
+        if said is not None:
+            found[i] = taught(places[i], said.rows, said.chances, learned.gazetteer)
+            read[i].heard.words.update(dict.fromkeys(said.words))
+    return found
+
+
+def _row(report: _Report, place: Place, gazetteer: Gazetteer) -> tuple[object, ...]:
+    """One row of _COLUMNS."""
+    _, heard, postcode, told = report
     landmark, lat, lon = told.landmark, None, None
     if heard.landmark:
         at_lat, at_lon, code = gazetteer.landmark_at[heard.landmark]
@@ -137,65 +173,19 @@ def _place(
         elif landmark and join(landmark) == join(heard.landmark):
             landmark = None  # it lies elsewhere
     evidence = ", ".join(heard.words) or None
-    return (*place, evidence, *told[:3], *told.premises, landmark, told.postcode, lat, lon, _described(told))
-
-
-def _words(spoken: str) -> _Words:
-    plain = _plain(spoken)
-    folded = plain.lower()
-    spaced = folded.translate(_SPACED)
-    tokens = spaced.split()
-    return _Words(spoken, plain, folded, spaced, tokens, _SIGNS.intersection(tokens))
-
-
-def _hear(
-    words: _Words, fields: tuple[str | None, str | None, str | None], gazetteer: Gazetteer
-) -> tuple[Heard, _Address]:
-    """What words and fields say."""
-    spoken, plain, folded, spaced, tokens, said = words
-    heard = Heard()
-    if any(fields):
-        _read_fields(heard, *fields, gazetteer)
-    _read_names(heard, folded, spaced, tokens, said, gazetteer)
-    postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
-    place_at = partial(_place_at, gazetteer=gazetteer)
-    rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
-    street, behind = address.street(spoken, place_at) if not _STREETS.isdisjoint(said) else (None, None)
-    premises = within.premises(plain, folded, spaced, said, behind, place_at, in_street=street is not None)
-    landmark = landmarks.landmark(spoken, plain, spaced, said, place_at) if not _LANDMARKS.isdisjoint(said) else None
-    return heard, _Address(street, rt, rw, premises, landmark, postcode)
-
-
-def _tells(heard: Heard, told: _Address) -> bool:
-    """Whether words tell a place: a landmark alone is none, nor is a city."""
-    return bool(told.street or told.rt or told.rw or told.premises.estate or told.premises.hamlet) or any(
-        method != "reported" for _, method in heard.rows.values()
+    return (
+        *place,
+        evidence,
+        told.street,
+        told.rt,
+        told.rw,
+        *told.premises,
+        landmark,
+        postcode,
+        lat,
+        lon,
+        described(told),
     )
-
-
-def _described(told: _Address) -> str | None:
-    """The address put together from its words; None where they would lead nowhere."""
-    number, block, estate, hamlet = told.premises
-    if not (told.street or told.rt or told.rw or estate or hamlet):
-        return None
-    parts = (
-        told.street, block and f"Blok {block}", number and f"No. {number}", estate, hamlet,
-        f"RT {told.rt:03d}" if told.rt else None, f"RW {told.rw:03d}" if told.rw else None,
-    )  # fmt: skip
-    return " ".join(part for part in parts if part)
-
-
-_RT_RW = re.compile(r"r(?<![a-z]r)\.?[tw]")
-_STREETS = frozenset(("jl", "jln", "jalan", "gg", "gang"))
-_OWN = homes.HOMES | homes.CLOSINGS
-_LANDMARKS = landmarks.NEAR_WORDS | landmarks.KINDS
-_SIGNS = _STREETS | _LANDMARKS | within.ESTATES | within.HAMLETS | _OWN | _KELURAHAN | _KECAMATAN
-
-
-def _plain(text: str) -> str:
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("?", " ")
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -248,23 +238,22 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(
-    heard: Heard, folded: str, spaced: str, tokens: Sequence[str], said: frozenset[str], gazetteer: Gazetteer
-) -> None:
+def _read_names(heard: Heard, read: Words, gazetteer: Gazetteer) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
-    starts, after, read = gazetteer.starts, 0, 0  # read: where the token before `after` ends
+    _, _, folded, spaced, tokens, said = read
+    starts, after, at = gazetteer.starts, 0, 0  # at: where the token before `after` ends
     for i in [i for i, start in enumerate(map(_FIRST, tokens)) if start in starts]:
         if i < after or not (n := _longest(tokens, i, gazetteer)):
             continue
-        read = _end(spaced, read, tokens[after:i])
-        opening = folded[read : spaced.index(tokens[i], read)]
+        at = _end(spaced, at, tokens[after:i])
+        opening = folded[at : spaced.index(tokens[i], at)]
         after = i + n
-        read = _end(spaced, read, tokens[i:after])
-        closing = folded[read : spaced.index(tokens[after], read)] if after < len(tokens) else ""
+        at = _end(spaced, at, tokens[i:after])
+        closing = folded[at : spaced.index(tokens[after], at)] if after < len(tokens) else ""
         name, words = "".join(tokens[i:after]), " ".join(tokens[i:after])
         around = _around(tokens, i, after, opening, closing)
         _read_name(heard, gazetteer.names[name], name, around, words, gazetteer)
-    for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
+    for level, marks in (("kelurahan", KELURAHAN), ("kecamatan", KECAMATAN)):
         if not marks.isdisjoint(said):
             _read_misspelt(heard, tokens, level, marks, gazetteer)
     for meaning, words in heard.everyday:  # counts only where another word says the same
@@ -352,7 +341,7 @@ def _read_name(
     heard: Heard, meanings: Sequence[Name], name: str, around: _Around, words: str, gazetteer: Gazetteer
 ) -> None:
     weights, levels = gazetteer.weights, {m.level for m in meanings}
-    asked = "kelurahan" if around.before in _KELURAHAN else "kecamatan" if around.before in _KECAMATAN else ""
+    asked = "kelurahan" if around.before in KELURAHAN else "kecamatan" if around.before in KECAMATAN else ""
     if asked not in levels:
         asked = ""
     kind = _kind(around)
@@ -429,14 +418,3 @@ def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | Non
             heard.words[match.group()] = None
             return match.group()
     return None
-
-
-def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> int:
-    """Of how many words from i on the longest name of a kelurahan or kecamatan is; 0 where there is none."""
-    for n in (3, 2, 1):
-        name = join("".join(words[i : i + n]))
-        if i + n <= len(words) and len(name) >= START and name not in gazetteer.weak:
-            known = any(m.level in ("kelurahan", "kecamatan") for m in gazetteer.names.get(name, ()))
-            if known and not (i + n < len(words) and address.ends_street(words[i + n])):
-                return n
-    return 0

@@ -72,14 +72,17 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | No
         reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
     )
     columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    read = [
+    reads = (
         _read(text, title, written, kelurahan, kecamatan, kota, gazetteer)
         for text, title, written, kelurahan, kecamatan, kota in zip(*(column(reports, c) for c in columns), strict=True)
-    ]
-    places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
-    if learned is not None:
+    )
+    if learned is None:  # one after the other: what was heard of many at once is costly to keep
+        found = [_row(r, weigh(r.heard, point, gazetteer), gazetteer) for r, point in zip(reads, points, strict=True)]
+    else:
+        read = list(reads)
+        places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
         places = _taught(read, places, points, column(reports, "address_text"), learned)
-    found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
+        found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
     table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]

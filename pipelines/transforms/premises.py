@@ -28,7 +28,6 @@ _HEAD = re.compile(r"(?<![a-z0-9/.-])([a-z]{1,2}\d{0,2}|[ivx]{1,5}[a-z]?)\s?$")
 _LOT = re.compile(r"[a-z]{1,2}\d{1,2}")
 _ROMAN = re.compile(r"[ivx]+[a-z]?")
 _RT_SLIP = re.compile(r"r[a-z]\d")  # "ri05/03"
-_LAST_WORD = re.compile(r"([a-z0-9]+)[^a-z0-9]*$")
 # What a number may be of instead; and words that stand before "no" in any sentence.
 _OTHER_NUMBER = frozenset(
     """
@@ -93,16 +92,16 @@ def premises(
         block, number = _slashed(folded, in_estate=estate is not None)
     number = number or behind
     if number is None:
-        lot, number = _numbered(folded)
+        lot, number = _numbered(folded, spaced)
         block = block or (lot if estate else None)
     return Premises(number, block, estate, hamlet)
 
 
-def _numbered(text: str) -> tuple[str | None, str | None]:
-    """("B2", "12A") of "b2 no 12a"; the first is None where no such word stands before "no". text: in lower case."""
+def _numbered(text: str, spaced: str) -> tuple[str | None, str | None]:
+    """("B2", "12A") of "b2 no 12a"; the first is None where no such word stands before "no". text: in lower case;
+    spaced: its words apart."""
     for match in _NUMBER.finditer(text):
-        last = _LAST_WORD.search(text, max(0, match.start() - 24), match.start())
-        before = last.group(1) if last else ""
+        before = spaced[max(0, match.start() - 24) : match.start()].rstrip().rpartition(" ")[2]
         if before not in _OTHER_NUMBER:
             lot = _LOT.fullmatch(before) and before[:2] not in _NO_BLOCK
             return before.upper() if lot else None, _tidy(match.group("number"))

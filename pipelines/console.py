@@ -291,7 +291,7 @@ _TEXT = 300  # characters of a ticket's text in the queue: enough to decide most
 def print_queue(rows: Sequence[dict[str, Any]], waiting: dict[str, int]) -> None:
     """What waits for a person, a block a ticket, and how many wait for what."""
     for row in rows:
-        alarm = "[red]DARURAT[/red]  " if row["emergency"] else ""
+        alarm = f"[bold red]{show(row['emergency_label'])}[/bold red]  " if row["emergency"] else ""
         opened = row["opened_at"].astimezone(WIB)
         out.print(
             f"{row['place']:>4}  [bold]{row['ticket_no']}[/bold]  {alarm}{', '.join(row['channels'])}  {opened:%Y-%m-%d %H:%M}"

@@ -316,6 +316,7 @@ TICKETS = _schema(
     _field("attachment_count", INT, "Files of all its reports", null=False),
     _field("private", BOOL, "Any of its reports is private", null=False),
     _field("emergency", BOOL, "Any of its reports was flagged", null=False),
+    _field("emergency_rule", TEXT, "Rule of models/emergency.toml that flagged one of its reports first; stays"),
     _field("completeness", REAL, "Best of its reports, 0..1", null=False),
     _field("review_reason", TEXT, "Why a person should look; null: need not"),
     _field("opened_at", TIME, "When its first report was said", null=False),

@@ -118,6 +118,7 @@ class Names:
     categories: Mapping[str, str]
     agencies: Mapping[str, str]
     channels: Mapping[str, str]
+    alarms: Mapping[str, str]
     kelurahan: pd.DataFrame
 
 
@@ -128,6 +129,7 @@ def names(settings: Settings) -> Names:
         taxonomy(models).names,
         {a.id: a.name for a in rules.agencies(models / "agencies.toml").values()},
         {c.id: c.name for c in channels(settings).values()},
+        rules.alarm_labels(models / "emergency.toml"),
         places.kelurahan_table(settings.gazetteer),
     )
 

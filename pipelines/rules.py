@@ -84,6 +84,15 @@ def routing(
     )
 
 
+def alarm_labels(path: Path) -> dict[str, str]:
+    """What officers read of each rule of emergency.toml, by id."""
+    found = {}
+    for e in entries.entries(path, "rule", _ALARM_KEYS):
+        with slips(path, f"rule {e['id']!r}"):
+            found[e["id"]] = text(e, "label")
+    return found
+
+
 def _alarms(path: Path) -> Alarms:
     raw = entries.toml(path)
     lists = entries.table(path, raw, "words")
@@ -99,7 +108,19 @@ def _alarms(path: Path) -> Alarms:
         unless, calm = _stems(texts(raw, "unless")), _stems(texts(raw, "calm"))
         window, reads = int(number(raw, "window")), int(number(raw, "reads"))
         frequent = frozenset(texts(raw, "frequent"))
-        return Alarms(found, unless=unless, calm=calm, window=window, reads=reads, frequent=frequent)
+        same = _spellings(entries.table(path, raw, "spellings"))
+        return Alarms(found, unless=unless, calm=calm, window=window, reads=reads, frequent=frequent, spellings=same)
+
+
+def _spellings(read_as: Mapping[str, object]) -> dict[str, str]:
+    """[spellings]: each way of writing a word -> that word."""
+    found: dict[str, str] = {}
+    for plain in read_as:
+        for word in _stems(texts(read_as, plain)):
+            if not word.isalnum() or word in found or word in read_as:
+                raise ValueError(f"spellings: {word!r} must be one word, written once, that is read as no other's")
+            found[word] = plain
+    return found
 
 
 def _pair(said: str, lists: Mapping[str, object]) -> Pair:

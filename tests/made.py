@@ -249,7 +249,8 @@ def _judge(said: pd.DataFrame, rng: np.random.Generator) -> None:
         rng.random(n) < 0.015, "appreciation", np.where(rng.random(n) < 0.1, "question", "complaint")
     )
     said["review_reason"] = np.where(sure, np.where(placed, None, "lokasi_tidak_ada"), "kategori_tidak_yakin")
-    said["emergency"] = rng.random(n) < 0.004
+    said["emergency"] = rng.random(n) < 0.02
+    said["emergency_rule"] = np.where(said["emergency"], "kebakaran", None)
     said["private"] = (said["channel"] == "jaki") & (rng.random(n) < 0.5)
     said["author_key"] = [f"{i:016x}" for i in rng.integers(1 << 40, size=n)]
     said["completeness"], said["kind_confidence"] = 0.8, 0.9

@@ -60,9 +60,9 @@ def taught(settings: Settings, file: Path, *words: Any) -> dict[str, Any]:
 
 
 def placed(settings: Settings) -> dict[str, tuple[Any, ...]]:
-    with duckdb.connect(str(settings.analytics.resolve()), read_only=True) as con:
+    with duckdb.connect(str(settings.warehouse), read_only=True) as con:
         found = con.execute(
-            "SELECT source_ref, kelurahan_code, place_method, place_evidence, place_confidence > 0.5 FROM reports"
+            "SELECT external_ref, kelurahan_code, place_method, place_evidence, place_confidence > 0.5 FROM reports"
         ).fetchall()
     return {ref: rest for ref, *rest in found}
 
@@ -114,13 +114,13 @@ def test_a_street_that_resolved_reports_taught_places_the_next_report_and_says_s
     now = placed(settings)
     assert now["JK2610050001"][:2] == [None, "none"]  # what was judged before stays until it is judged anew
     code, method, evidence, sure = now["JK2610060001"]
-    assert (code, method, sure) == ("31.74.07.1004", "learned", True)
+    assert (code, method, sure) == ("31.74.07.1010", "learned", True)
     assert "jl melati ungu: " in evidence
-    assert now["JK2610060002"][:2] == ["31.74.01.1007", "reported"]  # the source's own field is surer
+    assert now["JK2610060002"][:2] == ["31.74.01.1001", "reported"]  # the source's own field is surer
 
     before = hashes(settings)
     assert rebuild(settings).after != before  # the first report is judged by what is learned since
-    assert placed(settings)["JK2610050001"][:2] == ["31.74.07.1004", "learned"]
+    assert placed(settings)["JK2610050001"][:2] == ["31.74.07.1010", "learned"]
     again = hashes(settings)
     assert rebuild(settings).after == again
 
@@ -142,7 +142,7 @@ def test_a_dry_run_measures_and_writes_nothing(tmp_path: Path, make_settings: Ma
     assert found["files"] == []
     assert not any(path.exists() for path in places.learned_files(settings))
     shown = kanal(settings, "gazetteer", "learn", "--from", tmp_path / "riwayat.csv", "--dry-run").stdout
-    for words in ("Newest fifth, placed by what the rest teaches", "learned from", "nothing written (--dry-run)"):
+    for words in ("surest", "learned from", "nothing written (--dry-run)"):
         assert words in shown
 
 
@@ -217,7 +217,7 @@ def test_finished_tickets_teach_too_but_not_those_that_learning_placed(tmp_path:
         con.execute(
             "CREATE TABLE tickets AS SELECT 't' || i AS ticket_id, TIMESTAMPTZ '2026-01-01 00:00+00' + INTERVAL 1 DAY * i AS"
             " opened_at, CASE WHEN i % 2 = 0 THEN 'jl melati ' ELSE 'gg kersen ' END || i % 12 AS address_text, 'lampu mati'"
-            " AS description, CASE WHEN i % 2 = 0 OR i % 13 = 0 THEN '31.74.07.1004' ELSE '31.74.01.1007' END AS"
+            " AS description, CASE WHEN i % 2 = 0 OR i % 13 = 0 THEN '31.74.07.1010' ELSE '31.74.01.1001' END AS"
             " kelurahan_code, CASE WHEN i < 300 THEN 'reported' ELSE 'learned' END AS place_method, 'selesai' AS status"
             " FROM range(400) t(i)"
         )
@@ -230,9 +230,9 @@ def test_finished_tickets_teach_too_but_not_those_that_learning_placed(tmp_path:
 @pytest.mark.parametrize(
     ("kelurahan", "kecamatan", "code"),
     [
-        ("31.74.07.1004", "", "31.74.07.1004"),
-        ("cipete utara", "", "31.74.07.1004"),
-        ("CipeteUtara", "Kebayoran Baru", "31.74.07.1004"),
+        ("31.74.07.1010", "", "31.74.07.1010"),
+        ("cipete utara", "", "31.74.07.1010"),
+        ("CipeteUtara", "Kebayoran Baru", "31.74.07.1010"),
         ("Gelora Tanah Abang", "Tanah Abang", "31.71.07.1001"),
         ("Tidak Ada", "Tebet", ""),
         ("", "", ""),

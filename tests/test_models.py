@@ -167,6 +167,7 @@ SLIPS = [
     ("emergency.toml", "lompat + ketinggian", "lompat + tinggian", "names the list 'tinggian', which is not in"),
     ("emergency.toml", "lompat + ketinggian", "lompat", "together must name two lists"),
     ("emergency.toml", '"khawatir*"', '"kh*"', "'kh[*]' must be words in lower case"),
+    ("emergency.toml", '"bpk", "babeh"', '"bpk", "gak"', "'gak' must be one word, written once"),
     ("emergency.toml", "window = 12", 'window = "12"', "window must be a number"),
     ("sla.toml", 'applies_to = "all"', 'applies_to = "semua"', "rule 'coordination' is wrong: applies_to 'semua'"),
     ("sla.toml", "channel=lapor", "channel=lapir", "names the channel 'lapir', which is in no registry"),
@@ -266,6 +267,28 @@ def test_no_rule_asks_twice_for_the_same_or_asks_for_what_it_refuses() -> None:
         asked, refused = phrases(rule.get("any")) or frozenset(), phrases(rule.get("none")) or frozenset()
         assert len(asked) == len(rule.get("any", ())), rule["id"]
         assert asked.isdisjoint(refused), rule["id"]
+
+
+def test_whoever_builds_the_crm_reads_every_emergency_rule_with_its_label() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "crm.md").read_text("utf-8")
+    lacking = [r["id"] for r in LISTS["emergency rule"] if f"| `{r['id']}` | {r['label']} |" not in page]
+    assert lacking == []
+
+
+def test_a_stem_that_finds_a_spelling_of_a_word_finds_that_word_too() -> None:
+    """Else "kobong*" would miss a text's "kobong" once that is read as another word."""
+    spelled = toml("emergency.toml")["spellings"]
+    phrases_of = [*toml("emergency.toml")["words"].values(), toml("emergency.toml")["unless"]]
+    phrases_of += [rule.get(key, ()) for rule in LISTS["emergency rule"] for key in ("any", "none")]
+    stems = {w[:-1] for some in phrases_of for phrase in some for w in phrase.split() if w.endswith("*")}
+    lost = [
+        (stem, word)
+        for plain, words in spelled.items()
+        for word in words
+        for stem in stems
+        if word.startswith(stem) and not plain.startswith(stem)
+    ]
+    assert lost == []
 
 
 def test_thresholds_are_shares_and_a_citizens_choice_is_not_lightly_overruled() -> None:

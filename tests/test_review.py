@@ -98,6 +98,28 @@ def test_the_list_says_what_waits_why_and_what_the_machine_thinks(ran: Settings)
         assert words in shown
 
 
+def test_an_emergency_comes_first_and_says_to_call_112_wherever_officers_look(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    fire = VAGUE | {"nomor": "JK2610050009", "isi": "Tolong min rumah tetangga kebakaran, apinya udah gede bgt!!"}
+    write(tmp_path / "jaki" / "oktober.csv", [*ROWS, VAGUE, fire])
+    settings = make_settings(JAKI)
+    assert not run(settings).failures
+    number, label = ticket_no_of(report_id_of("jaki", "app", "JK2610050009")), "Telepon 112: Kebakaran sedang terjadi"
+    asked_for = "SELECT ticket_no, emergency_rule, emergency_label FROM "
+    assert asked(settings, f"{asked_for} emergencies") == [(number, "kebakaran", label)]
+    [first, *_] = json.loads(kanal(settings, "review", "list", "--json").stdout)["tickets"]
+    assert (first["ticket_no"], first["place"], first["emergency_label"]) == (number, 1, label)
+    assert label in kanal(settings, "review", "list").stdout
+    traced = json.loads(kanal(settings, "trace", number, "--json").stdout)
+    assert [row["emergency_label"] for row in traced["tickets"]] == [label]
+    assert label in settings.report.read_text("utf-8")
+    with duckdb.connect(str(settings.crm)) as con:
+        assert con.execute("SELECT ticket_no, emergency_rule FROM tickets WHERE emergency").fetchall() == [
+            (number, "kebakaran")
+        ]
+
+
 def test_the_list_is_cut_by_reason_channel_and_number_and_an_unknown_reason_says_which_there_are(ran: Settings) -> None:
     def shown(*words: str) -> int:
         return len(json.loads(kanal(ran, "review", "list", "--json", *words).stdout)["tickets"])

@@ -136,7 +136,7 @@ def open_crm(settings: Settings) -> Iterator[Store]:
         with _open_postgres(settings.crm_url_env) as store:
             yield store
         return
-    con = duck.connect(settings.crm, {"0001_create_tables": _create}, mend=_MEND)
+    con = duck.connect(settings.crm, _MIGRATIONS, mend=_MEND)
     try:
         yield DuckStore(con)
     finally:
@@ -150,6 +150,18 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
     for name, schema in TABLES.items():
         con.execute(duck.create_table(name, schema))
         duck.comment_on(con, name, schema)
+
+
+# Tickets delivered before it came get theirs when they are delivered again.
+_EMERGENCY_RULE = "ALTER TABLE tickets ADD COLUMN IF NOT EXISTS emergency_rule {text}"
+
+
+def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(_EMERGENCY_RULE.format(text="VARCHAR"))
+    duck.comment_on(con, "tickets", TICKETS)
+
+
+_MIGRATIONS = {"0001_create_tables": _create, "0002_emergency_rule": _add_emergency_rule}
 
 
 class DuckStore:
@@ -176,10 +188,12 @@ class DuckStore:
                 f"UPDATE tickets t SET {ours} FROM _tickets n WHERE t.ticket_id = n.ticket_id"
                 f" AND t.version <= n.version AND row({was}) IS DISTINCT FROM row({new})",
             )
-            added = duck.one(con, "INSERT INTO tickets SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)")
+            added = duck.one(
+                con, "INSERT INTO tickets BY NAME SELECT * FROM _tickets ANTI JOIN tickets USING (ticket_id)"
+            )
             if reports.num_rows:
                 con.execute("DELETE FROM ticket_reports WHERE report_id IN (SELECT report_id FROM _reports)")
-                con.execute("INSERT INTO ticket_reports SELECT * FROM _reports")
+                con.execute("INSERT INTO ticket_reports BY NAME SELECT * FROM _reports")
             if watermark is not None:
                 con.execute("DELETE FROM delivery WHERE name = 'arrival'")
                 con.execute("INSERT INTO delivery VALUES ('arrival', ?)", [watermark])
@@ -297,6 +311,10 @@ def _create_postgres(con: psycopg.Connection) -> None:
                 " FROM status_events HAVING max(event_no) > 0"
             )
             con.execute("INSERT INTO schema_migrations VALUES ('0003_numbers_are_the_databases', now())")
+        if "0004_emergency_rule" not in done:
+            con.execute(_EMERGENCY_RULE.format(text="text"))
+            _comment_postgres(con, "tickets", TICKETS)
+            con.execute("INSERT INTO schema_migrations VALUES ('0004_emergency_rule', now())")
 
 
 def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:
@@ -314,6 +332,10 @@ def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema
     con.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(name), sql.SQL(", ").join([*columns, key]))
     )
+    _comment_postgres(con, name, schema)
+
+
+def _comment_postgres(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:
     for f in schema:
         con.execute(
             sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(

@@ -197,7 +197,7 @@ def rollback(con: duckdb.DuckDBPyConnection) -> None:
 def insert(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     if rows.num_rows:
         con.register("_rows", rows)
-        con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
+        con.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM _rows')
         con.unregister("_rows")
 
 
@@ -218,7 +218,7 @@ def replace(
             f'DELETE FROM "{name}" WHERE "{key}" IN (SELECT "{key}" FROM _there SEMI JOIN _rows USING ("{key}"))'
         )
         con.unregister("_there")
-    con.execute(f'INSERT INTO "{name}" SELECT * FROM _rows')
+    con.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM _rows')
     con.unregister("_rows")
 
 

@@ -136,7 +136,8 @@ ROWS: dict[str, Mart] = {
         coordinated AS (
             SELECT ticket_id, min(happened_at) AS coordinated_at FROM ticket_events
             WHERE event = 'status' AND status <> 'menunggu' GROUP BY ticket_id)
-        SELECT t.*, c.category_name, a.agency_name, k.kelurahan, d.kecamatan, o.kota, t.channels[1] AS first_channel,
+        SELECT t.*, CASE WHEN t.emergency THEN concat_ws(': ', 'Telepon 112', m.emergency_rule_name) END AS emergency_label,
+            c.category_name, a.agency_name, k.kelurahan, d.kecamatan, o.kota, t.channels[1] AS first_channel,
             {month("t.opened_day")} AS opened_month, e.coordinated_at,
             greatest(0, {_DAYS.format("coalesce(t.closed_at, $now::TIMESTAMPTZ) - t.opened_at")}) AS days_open,
             t.open AND coalesce(t.completion_due_at < $now::TIMESTAMPTZ, false) AS overdue,
@@ -146,6 +147,7 @@ ROWS: dict[str, Mart] = {
         LEFT JOIN coordinated e USING (ticket_id)
         LEFT JOIN snap.categories c ON c.category = coalesce(t.category, '{UNKNOWN}')
         LEFT JOIN snap.agencies a ON a.agency_id = t.agency_id
+        LEFT JOIN _alarms m ON m.emergency_rule = t.emergency_rule
         LEFT JOIN snap.areas k ON k.kelurahan_code = t.kelurahan_code
         LEFT JOIN (SELECT kecamatan_code, any_value(kecamatan) AS kecamatan FROM snap.areas GROUP BY 1) d
             ON d.kecamatan_code = t.kecamatan_code
@@ -153,6 +155,7 @@ ROWS: dict[str, Mart] = {
         """,
         trace={"ticket_id": "t.ticket_id", "ticket_no": "t.ticket_no"},
         like=TICKETS,
+        emergency_label=(TEXT, "What to do and why, as officers read it: 'Telepon 112: ...'; null where not flagged"),
         category_name=(TEXT, "Name of the category"),
         agency_name=(TEXT, "Name of the agency"),
         kelurahan=(TEXT, "Name of the kelurahan"),
@@ -248,6 +251,7 @@ ROWS: dict[str, Mart] = {
                     "ticket_no",
                     "review_reason",
                     "emergency",
+                    "emergency_rule",
                     "kind",
                     "category",
                     "category_confidence",
@@ -276,10 +280,50 @@ ROWS: dict[str, Mart] = {
                 )
             ),
         ],
+        emergency_label=(TEXT, "What to do and why, as officers read it: 'Telepon 112: ...'; null where not flagged"),
         category_name=(TEXT, "Name of the category"),
         agency_name=(TEXT, "Name of the agency"),
         kelurahan=(TEXT, "Name of the kelurahan"),
         days_open=(REAL, "Days since it was opened, as of the snapshot"),
+    ),
+    "emergencies": mart(
+        "Open tickets with a report that tells of a danger to life: call 112. The newest first, for an old one is most"
+        " likely over; they leave when an officer closes them. No flag is no assurance.",
+        """
+        SELECT t.*, coalesce(f.since, t.opened_at) AS since, f.channel_name FROM snap.tickets t
+        LEFT JOIN (
+            SELECT ticket_id, min(occurred_at) AS since, arg_min(coalesce(channel_name, channel), arrival) AS channel_name
+            FROM snap.reports WHERE emergency GROUP BY 1) f USING (ticket_id)
+        WHERE t.emergency AND t.open AND t.superseded_by IS NULL ORDER BY since DESC, ticket_id
+        """,
+        trace={"ticket_no": "t.ticket_no"},
+        like=[
+            TICKETS.field(n)
+            for n in (
+                "ticket_id",
+                "ticket_no",
+                "external_ref",
+                "emergency_rule",
+                "status",
+                "description",
+                "address_text",
+                "kelurahan_code",
+                "lat",
+                "lon",
+                "unit",
+                "intake_unit",
+                "report_count",
+                "last_report_at",
+            )
+        ],
+        emergency_label=(TEXT, "What to do and why, as officers read it: 'Telepon 112: ...'"),
+        kelurahan=(TEXT, "Name of the kelurahan"),
+        kota=(TEXT, "Name of the kota"),
+        channel_name=(TEXT, "Channel whose report was flagged first; null where an edit has taken the danger back"),
+        since=(
+            TIME,
+            "When the first flagged report was said; when the ticket was opened, where none is flagged any more",
+        ),
     ),
     "review_decisions": mart(
         "What people decided in the review queue, a row a decision, in the order they count: of several on one report the"

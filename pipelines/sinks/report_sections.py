@@ -36,6 +36,7 @@ _DAYS, _MONTHS, _HEAT_MONTHS, _HEAT_NARROW, _PLACES = 90, 24, 8, 4, 15
 def every(con: duckdb.DuckDBPyConnection, span: Span) -> list[Section]:
     """The page from top to bottom."""
     return [
+        *filter(None, [_emergencies(con)]),
         _volume(con, span),
         _categories(con, span),
         _over_time(con, span),
@@ -50,6 +51,39 @@ def every(con: duckdb.DuckDBPyConnection, span: Span) -> list[Section]:
 def without_reports(con: duckdb.DuckDBPyConnection) -> list[Section]:
     """What can be told before the first report: streams heard of, messages set aside."""
     return [s for s in (_freshness(con), _quarantine(con)) if s]
+
+
+def _emergencies(con: duckdb.DuckDBPyConnection) -> Section | None:
+    """What cannot wait, before all figures; None where there is nothing."""
+    rows = ask(
+        con, "SELECT *, count(*) OVER () AS n FROM emergencies ORDER BY since DESC, ticket_no LIMIT $most", most=_PLACES
+    )
+    if not rows:
+        return None
+    count = rows[0]["n"]
+    told = f"{say.number(count)} tiket terbuka menyebut bahaya bagi jiwa. Pastikan 112 sudah dihubungi, lalu tindak lanjuti."
+    shown = f" Yang terbaru {len(rows)} ditampilkan." if count > len(rows) else ""
+    return Section(
+        "darurat",
+        "Darurat yang masih terbuka",
+        told + shown,
+        tables=[
+            Table(
+                "Tiket darurat terbuka, terbaru di atas",
+                ["Tiket", "Keadaan", "Kelurahan", "-Kanal", "Sejak"],
+                [
+                    [
+                        r["ticket_no"],
+                        r["emergency_label"],
+                        r["kelurahan"] or UNKNOWN_NAME,
+                        r["channel_name"] or say.NOTHING,
+                        say.moment(r["since"]),
+                    ]
+                    for r in rows
+                ],
+            )
+        ],
+    )
 
 
 def _volume(con: duckdb.DuckDBPyConnection, span: Span) -> Section:

@@ -43,6 +43,8 @@ class Names(Protocol):
     @property
     def channels(self) -> Mapping[str, str]: ...
     @property
+    def alarms(self) -> Mapping[str, str]: ...
+    @property
     def kelurahan(self) -> pd.DataFrame: ...
 
 
@@ -136,12 +138,13 @@ def _create(con: duckdb.DuckDBPyConnection, name: str, mart: Mart, values: Mappi
 
 @contextmanager
 def _registered(con: duckdb.DuckDBPyConnection, names: Names) -> Iterator[None]:
-    """The names as tables that marts read: _categories, _agencies, _channels, _areas."""
+    """The names as tables that marts read: _categories, _agencies, _channels, _alarms, _areas."""
     tables: dict[str, pa.Table] = {}
     for table, key, known in (
         ("_categories", "category", {**names.categories, UNKNOWN: UNKNOWN_NAME}),
         ("_agencies", "agency_id", names.agencies),
         ("_channels", "channel", {**names.channels, **_OWN}),
+        ("_alarms", "emergency_rule", names.alarms),
     ):
         columns = [pa.array(list(known), pa.string()), pa.array(list(known.values()), pa.string())]
         tables[table] = pa.table(columns, names=[key, f"{key.removesuffix('_id')}_name"])

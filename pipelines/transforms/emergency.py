@@ -8,13 +8,15 @@ Belongs here: finding those words, in time linear in the text. Not here: who act
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _CLAUSE = re.compile(r"[.,;:!?\n]+")
 _KNOWN = 65_536  # words remembered
 _STEM = 3  # letters a stem ("kebakar*") has at least
+_DRAWN_OUT = re.compile(r"(.)\1{2,}")  # "tolonggg"
 
 Pair = tuple[Sequence[str], Sequence[str]]
 
@@ -30,16 +32,10 @@ class Alarm:
     none: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Phrase:
-    words: tuple[str, ...]
-    roles: tuple[int, ...]
-
-
 class Alarms:
     """All rules, ready to read texts. unless: phrases that silence any rule in their clause; calm: in the whole text;
     window: words between the two of a pair, at most; reads: characters searched for danger; frequent: words not
-    worth looking for."""
+    worth looking for; spellings: word -> the word it is read as, in texts and in phrases alike."""
 
     def __init__(
         self,
@@ -50,43 +46,45 @@ class Alarms:
         window: int = 12,
         reads: int = 400,
         frequent: Collection[str] = (),
+        spellings: Mapping[str, str] | None = None,
     ) -> None:
-        self._window, self._reads = window, reads
-        roles: dict[str, set[int]] = {}
+        self._window, self._reads, self._plain = window, reads, _plain(spellings or {})
+        roles: dict[tuple[str, ...], set[int]] = {}
         self._roles = 0
+
+        def words(phrase: str) -> tuple[str, ...]:
+            return tuple(map(self._plain, phrase.lower().split()))
 
         def role(phrases: Iterable[str]) -> int:
             for phrase in phrases:
-                roles.setdefault(" ".join(phrase.lower().split()), set()).add(self._roles)
+                roles.setdefault(words(phrase), set()).add(self._roles)
             self._roles += 1
             return self._roles - 1
 
-        self._calm, self._unless = role(calm), role(unless)
+        self._unless = role(unless)
         self._rules = [
             (a.id, role(a.any), [(role(one), role(other)) for one, other in a.together], role(a.none)) for a in alarms
         ]
-        opening = {n for _, some, pairs, _ in self._rules for n in (some, *(left for left, _ in pairs))}
-        exact: dict[str, list[_Phrase]] = {}
-        stems: dict[str, list[_Phrase]] = {}
-        for phrase, found in sorted(roles.items()):
-            words = tuple(phrase.split())
-            table = stems if words[0].endswith("*") else exact
-            table.setdefault(words[0].removesuffix("*"), []).append(_Phrase(words[1:], tuple(sorted(found))))
+        self._starting = _starting(roles)
+        self._calming = _starting({words(phrase): {0} for phrase in calm})
         # A text is read only if it has all words of a phrase that can start an alarm. Each is looked up by one of them:
         # its longest that is not frequent, most often its rarest.
+        opening = {n for _, some, pairs, _ in self._rules for n in (some, *(left for left, _ in pairs))}
+        common = set(map(self._plain, frequent))
         keys: dict[str, list[frozenset[str]]] = {}
         for phrase, found in roles.items():
             if not opening.isdisjoint(found):
-                words = tuple(phrase.split())
-                key = max(words, key=lambda word: (word not in frequent, len(word)))
-                keys.setdefault(key, []).append(frozenset(w for w in words if not w.endswith("*")))
-        self._starting, self._asking = _starting(exact, stems), _asking(keys)
+                key = max(phrase, key=lambda word: (word not in common, len(word)))
+                keys.setdefault(key, []).append(frozenset(w for w in phrase if not w.endswith("*")))
+        self._asking = _asking(keys)
+        self._idle: set[str] = set()  # words seen that no alarm starts with
 
     def of(self, text: str, words: Sequence[str], fold: Callable[[str], list[str]]) -> str | None:
         """Id of the first rule that holds for a text, else None. words: fold(text), which the caller has at hand."""
-        present = set(words)
-        wanted = filter(None, map(self._asking, present))
-        if not any(need <= present for needs in wanted for need in needs) or self._is_calm(words):
+        if not self._is_worth_reading(words):
+            return None
+        plain = list(map(self._plain, words))
+        if next(self._spoken(plain, self._calming), None):
             return None
         places, clauses = self._read([fold(clause) for clause in _CLAUSE.split(text[: self._reads])])
         quiet = {clauses[p] for p in places[self._unless]}
@@ -100,12 +98,21 @@ class Alarms:
                     return name
         return None
 
-    def _is_calm(self, words: Sequence[str]) -> bool:
-        return any(
-            self._calm in phrase.roles and _follows(words, at, phrase.words)
-            for at, word in enumerate(words, 1)
-            for phrase in self._starting(word)
-        )
+    def _is_worth_reading(self, words: Sequence[str]) -> bool:
+        """Whether all words of some phrase that can start an alarm are there, in any order."""
+        present: set[str] | None = None
+        for word in set(words) - self._idle:
+            needs = self._asking(self._plain(word))
+            if not needs:
+                if len(self._idle) >= _KNOWN:
+                    self._idle.clear()
+                self._idle.add(word)
+                continue
+            if present is None:
+                present = set(map(self._plain, words))
+            if any(need <= present for need in needs):
+                return True
+        return False
 
     def _read(self, spoken: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[int]]:
         """(per role the positions of its phrases, per position its clause)."""
@@ -113,27 +120,74 @@ class Alarms:
         clauses: list[int] = []
         for number, words in enumerate(spoken):
             start = len(clauses)
-            for at, word in enumerate(words):
-                for phrase in self._starting(word):
-                    if _follows(words, at + 1, phrase.words):
-                        for role in phrase.roles:
-                            places[role].append(start + at)
+            for at, roles in self._spoken(list(map(self._plain, words)), self._starting):
+                for role in roles:
+                    places[role].append(start + at)
             clauses.extend([number] * len(words))
         return places, clauses
 
+    @staticmethod
+    def _spoken(words: Sequence[str], starting: Callable[[str], _Begun | None]) -> Iterator[tuple[int, Iterable[int]]]:
+        """(position, roles) of each phrase in plain words."""
+        for at, begun in enumerate(map(starting, words), 1):
+            if begun is None:
+                continue
+            if begun.alone:
+                yield at - 1, begun.alone
+            following = words[at] if at < len(words) else ""
+            for rest, roles in (*begun.longer.get(following, ()), *begun.stemmed):
+                if _follows(words, at, rest):
+                    yield at - 1, roles
 
-def _starting(
-    exact: Mapping[str, Sequence[_Phrase]], stems: Mapping[str, Sequence[_Phrase]]
-) -> Callable[[str], Sequence[_Phrase]]:
-    """word -> phrases that may begin with it."""
+
+class _Begun(NamedTuple):
+    """Phrases that may begin with a word: roles of those of that word alone; (other words, roles) of the longer ones
+    by their second word; of those whose second word is a stem."""
+
+    alone: Sequence[int]
+    longer: Mapping[str, Sequence[tuple[Sequence[str], Iterable[int]]]]
+    stemmed: Sequence[tuple[Sequence[str], Iterable[int]]]
+
+
+def _plain(spellings: Mapping[str, str]) -> Callable[[str], str]:
+    """word -> the word it is read as; letters said three times or more count once: "tolonggg"."""
+
+    @lru_cache(_KNOWN)
+    def plain(word: str) -> str:
+        once = _DRAWN_OUT.sub(r"\1", word) if word.isalpha() else word
+        return spellings.get(once, once)
+
+    return plain
+
+
+def _starting(phrases: Mapping[tuple[str, ...], set[int]]) -> Callable[[str], _Begun | None]:
+    """word -> the phrases that may begin with it, None for none."""
+    exact: dict[str, list[tuple[str, ...]]] = {}
+    stems: dict[str, list[tuple[str, ...]]] = {}
+    for phrase in sorted(phrases):
+        table = stems if phrase[0].endswith("*") else exact
+        table.setdefault(phrase[0].removesuffix("*"), []).append(phrase)
     longest = max(map(len, stems), default=0)
 
     @lru_cache(_KNOWN)
-    def starting(word: str) -> Sequence[_Phrase]:
+    def starting(word: str) -> _Begun | None:
         found = list(exact.get(word, ()))
         for length in range(_STEM, min(len(word), longest) + 1):
             found += stems.get(word[:length], ())
-        return found
+        if not found:
+            return None
+        longer: dict[str, list[tuple[Sequence[str], Iterable[int]]]] = {}
+        stemmed = []
+        for phrase in found:
+            if len(phrase) == 1:
+                continue
+            entry = (phrase[1:], tuple(sorted(phrases[phrase])))
+            if phrase[1].endswith("*"):
+                stemmed.append(entry)
+            else:
+                longer.setdefault(phrase[1], []).append(entry)
+        alone = {role for phrase in found if len(phrase) == 1 for role in phrases[phrase]}
+        return _Begun(tuple(sorted(alone)), longer, stemmed)
 
     return starting
 
@@ -148,7 +202,7 @@ def _asking(keys: Mapping[str, Sequence[frozenset[str]]]) -> Callable[[str], Seq
         found = list(keys.get(word, ()))
         if word.startswith(beginnings):
             found += [need for stem, needs in stems.items() if word.startswith(stem) for need in needs]
-        return found
+        return sorted({need - {word} for need in found}, key=len)
 
     return asking
 

@@ -115,20 +115,21 @@ def phrases(words: Sequence[str]) -> dict[str, str]:
     """Every phrase of an address (as `tokens`): as compared (spaces do not count: kali judan is kalijudan) -> as
     written."""
     found: dict[str, str] = {}
-    for i, first in enumerate(words):
-        if not first:
-            continue
-        written = ""
-        for word in words[i : i + PHRASE]:
+    keys = [key_of(word) for word in words]
+    for i in range(len(words)):
+        key = written = ""
+        for word, part in zip(words[i : i + PHRASE], keys[i : i + PHRASE], strict=True):
             if not word:
                 break
-            written = f"{written} {word}" if written else word
-            found.setdefault(key_of(written), written)
+            key, written = key + part, f"{written} {word}" if written else word
+            found.setdefault(key, written)
     return found
 
 
 def key_of(phrase: str) -> str:
     """A phrase as compared."""
+    if phrase.isalpha():  # most words
+        return phrase
     return "".join(f"#{word}" if word.isdigit() else word for word in phrase.split())
 
 

@@ -109,6 +109,7 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
         "attachment_count",
         "private",
         "emergency",
+        "emergency_rule",
         "completeness",
         "review_reason",
     ]
@@ -210,6 +211,7 @@ def _edit(row: dict[str, Any], report: Mapping[str, Any], before: Mapping[str, A
 def _gather(row: dict[str, Any], report: Mapping[str, Any]) -> None:
     row["private"] = row["private"] or report["private"]
     row["emergency"] = row["emergency"] or report["emergency"]
+    row["emergency_rule"] = row["emergency_rule"] or report["emergency_rule"]
     row["completeness"] = max(row["completeness"], report["completeness"])
     row["address_text"] = row["address_text"] or report["address_text"]
 

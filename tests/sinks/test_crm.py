@@ -288,3 +288,20 @@ def test_a_rebuild_by_mended_code_reaches_the_store_though_versions_are_equal(se
         assert deliver(settings, warehouse, everything=True) == 1
         assert deliver(settings, warehouse, everything=True) == 0
     assert query(f"SELECT description FROM tickets WHERE ticket_id = '{ticket}'") == [("terbaca benar",)]
+
+
+def test_a_store_of_before_gets_the_column_that_says_which_rule_flagged_a_ticket(
+    settings: Settings, query: Query
+) -> None:
+    with opened(settings, made.rows(300)) as warehouse:
+        deliver(settings, warehouse)
+        asked = "SELECT ticket_id, emergency_rule FROM tickets WHERE emergency ORDER BY 1"
+        flagged = warehouse.con.execute(asked).fetchall()
+        assert flagged and query(asked) == flagged
+        for old in (
+            "ALTER TABLE tickets DROP COLUMN emergency_rule",
+            "DELETE FROM schema_migrations WHERE name LIKE '%_emergency_rule'",
+        ):
+            query(old)
+        assert deliver(settings, warehouse, everything=True) == len(flagged)
+    assert query(asked) == flagged

@@ -117,6 +117,43 @@ def test_an_empty_warehouse_makes_an_empty_snapshot(settings: Settings) -> None:
     assert counts == dict.fromkeys(marts.FIGURES, 0) | {"about": 1, "kelurahan_dashboard": 267}
 
 
+def test_open_emergencies_are_listed_newest_first_with_what_officers_read(half_year: Path) -> None:
+    found = read(half_year, "SELECT ticket_no, emergency_label, since, kelurahan, description FROM emergencies")
+    flagged = {
+        row["ticket_no"]: row["description"]
+        for row in HALF_YEAR["tickets"].to_pylist()
+        if row["emergency"] and row["status"] not in ("selesai", "ditolak") and row["superseded_by"] is None
+    }
+    assert {ticket: description for ticket, *_, description in found} == flagged
+    assert {label for _, label, *_ in found} == {"Telepon 112: Kebakaran sedang terjadi"}
+    assert [row[2] for row in found] == sorted((row[2] for row in found), reverse=True)
+    assert read(half_year, "SELECT count(*) FROM tickets WHERE emergency <> (emergency_label IS NOT NULL)") == [(0,)]
+
+
+def test_an_emergency_counts_from_its_first_flagged_report_and_a_rule_that_is_gone_still_says_112(
+    settings: Settings, few: dict[str, pa.Table]
+) -> None:
+    [ticket] = few["tickets"].slice(0, 1).to_pylist()
+    build(settings, few)
+    with made.warehouse(settings, None) as warehouse:
+        warehouse.con.execute("UPDATE reports SET emergency = false, emergency_rule = NULL")
+        warehouse.con.execute("UPDATE tickets SET emergency = false, emergency_rule = NULL")
+        warehouse.con.execute(
+            "UPDATE tickets SET emergency = true, emergency_rule = 'aturan_lama', status = 'proses' WHERE ticket_id = ?",
+            [ticket["ticket_id"]],
+        )
+        taken_back = snapshot.build(settings, warehouse, NAMES, made.NOW)
+        asked = "SELECT ticket_no, emergency_label, since, channel_name FROM emergencies"
+        assert read(taken_back, asked) == [(ticket["ticket_no"], "Telepon 112", ticket["opened_at"], None)]
+        [(said, channel)] = warehouse.con.execute(
+            "UPDATE reports SET emergency = true, occurred_at = occurred_at + INTERVAL 1 MINUTE WHERE report_id = ?"
+            " RETURNING occurred_at, channel",
+            [ticket["first_report_id"]],
+        ).fetchall()
+        flagged = snapshot.build(settings, warehouse, NAMES, made.NOW)
+    assert read(flagged, asked) == [(ticket["ticket_no"], "Telepon 112", said, NAMES.channels[channel])]
+
+
 # --- figures --------------------------------------------------------------------------------
 
 

@@ -75,6 +75,28 @@ def test_the_headline_figures_are_those_of_the_snapshot(half_year: tuple[Setting
     assert words(page, "header p") == ["Semua kanal resmi dalam satu laporan. Data per 15 Juni 2026 pukul 10.00 WIB"]
 
 
+def test_open_emergencies_stand_first_with_what_to_do_where_and_since_when(
+    half_year: tuple[Settings, LexborHTMLParser],
+) -> None:
+    settings, page = half_year
+    rows = ask(settings, "SELECT ticket_no, emergency_label, kelurahan, channel_name, since FROM emergencies")
+    assert rows and words(page, "main section h2")[1] == "Darurat yang masih terbuka"
+    cells = words(page, "#darurat tbody td")
+    assert [cells[at : at + 5] for at in range(0, len(cells), 5)] == [
+        [number, label, kelurahan or "Belum ditentukan", channel, say.moment(since)]
+        for number, label, kelurahan, channel, since in rows
+    ][:15]
+    assert words(page, "#darurat .lead")[0].startswith(f"{len(rows)} tiket terbuka menyebut bahaya bagi jiwa.")
+
+
+def test_without_an_open_emergency_the_report_says_nothing_of_them(settings: Settings) -> None:
+    rows = made.rows(40, days=20)
+    calm = pa.array([False] * rows["tickets"].num_rows)
+    at = rows["tickets"].schema.get_field_index("emergency")
+    rows["tickets"] = rows["tickets"].set_column(at, rows["tickets"].field(at), calm)
+    assert publish(settings, rows).css("#darurat") == []
+
+
 def test_the_category_table_lists_ten_then_the_rest_and_adds_up(half_year: tuple[Settings, LexborHTMLParser]) -> None:
     settings, page = half_year
     rows = [words(row, "td") for row in page.css("#kategori tbody tr")]

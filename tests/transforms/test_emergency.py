@@ -1,4 +1,4 @@
-"""Emergencies on written cases (cases/emergency.tsv), and the promises of how a text is read."""
+"""Emergencies on written cases (cases/emergency*.tsv), and the promises of how a text is read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from pipelines.transforms.emergency import Alarm, Alarms
 from pipelines.transforms.route import fold
 
 CASES = cases("emergency")
+FRESH = cases("emergency_fresh")  # written before their author had read a rule
 FIRE = Alarm("api", ("kebakar*", "si jago merah"), (), ("sate",))
 CRASH = Alarm("laka", (), ((("tabrak*",), ("luka*", "pingsan")),), ())
-OWN = Alarms([FIRE, CRASH], unless=("takut",), calm=("minggu lalu",), window=4, reads=60)
+OWN = Alarms(
+    [FIRE, CRASH],
+    unless=("takut",),
+    calm=("minggu lalu",),
+    window=4,
+    reads=60,
+    spellings={"kbkran": "kebakaran", "nabrak": "tabrak", "mg": "minggu"},
+)
 
 
 def flagged(alarms: Alarms, text: str) -> str | None:
@@ -32,10 +40,26 @@ def test_nineteen_of_twenty_emergencies_are_flagged_and_hardly_a_complaint(own_k
     assert len(wrong) <= 0.05 * (len(now) - len(missed)), wrong
 
 
+def test_seven_of_eight_emergencies_of_texts_that_no_rule_was_written_for_are_flagged(own_knowledge: Knowledge) -> None:
+    alarms = own_knowledge.routing.alarms
+    unread = FRESH[1::2]  # odd lines of the file; the others were looked at when rules were mended
+    now = [c["text"] for c in unread if c["emergency"] == "1"]
+    other = [c["text"] for c in unread if c["emergency"] == "0"]
+    missed = sum(not flagged(alarms, t) for t in now)
+    wrong = sum(bool(flagged(alarms, t)) for t in other)
+    assert len(now) == 96 and len(other) == 36
+    assert missed <= len(now) / 8
+    assert wrong <= 0.05 * (len(now) - missed)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
         ("pasar kebakaran", "api"),
+        ("pasar kbkran", "api"),
+        ("pasar kebakarannnn", "api"),
+        ("nabrakkk, pingsan", "laka"),
+        ("kebakaran mg lalu", None),
         ("Kebakarannya besar", "api"),
         ("terkebakaran", None),
         ("Si Jago Merah datang", "api"),
@@ -55,6 +79,14 @@ def test_nineteen_of_twenty_emergencies_are_flagged_and_hardly_a_complaint(own_k
 )
 def test_a_text_is_read_as_the_file_says(text: str, rule: str | None) -> None:
     assert flagged(OWN, text) == rule
+
+
+def test_what_was_read_before_changes_no_reading(own_knowledge: Knowledge) -> None:
+    """Words are remembered between texts."""
+    texts = [str(c["text"]) for c in (*CASES, *FRESH)]
+    alarms = own_knowledge.routing.alarms
+    once = [flagged(alarms, text) for text in texts]
+    assert [flagged(alarms, text) for text in reversed(texts)] == once[::-1]
 
 
 @settings(max_examples=200, deadline=None)

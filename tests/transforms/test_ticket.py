@@ -122,6 +122,16 @@ def test_a_joining_report_adds_its_channel_files_and_urgency() -> None:
     assert [e["event"] for e in events] == ["opened", "joined"]
 
 
+def test_the_first_rule_that_flags_a_ticket_stays_through_joins_and_edits() -> None:
+    fire, crash = ({"emergency": True, "emergency_rule": name} for name in ("kebakaran", "kecelakaan"))
+    ticket, _ = after(joined(2, **fire), joined(3, **crash), joined(4))
+    assert (ticket["emergency"], ticket["emergency_rule"]) == (True, "kebakaran")
+    opened, _ = after(joined(2, **crash), first=report(1, **fire))
+    assert (opened["emergency"], opened["emergency_rule"]) == (True, "kebakaran")
+    calm, _ = after(joined(2))
+    assert (calm["emergency"], calm["emergency_rule"]) == (False, None)
+
+
 def test_a_joining_report_fills_in_what_the_first_did_not_say() -> None:
     first = report(1, category=None, review_reason="kategori_tidak_yakin", agency_id="biro", unit="Biro")
     ticket, _ = after(joined(2, kelurahan_code="31.74.01.1001", unit="Sudin B"), first=first)

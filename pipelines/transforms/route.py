@@ -162,10 +162,12 @@ def _assigned(
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
     """Add agency_id, unit, route_rule, intake_unit, completeness, emergency*, review_reason.
 
-    reports: text, title, channel, category, place columns, lat, attachment_count.
+    reports: text, title, channel, category, place and address columns, lat, attachment_count.
     accept_place: place confidence below which a person should look.
     """
-    rows = [_decide(row, routing, accept_place) for row in zip(*(column(reports, c) for c in _NEEDED), strict=True)]
+    pointers = zip(*(column(reports, c) for c in _POINTERS), strict=True)
+    told = zip(*(column(reports, c) for c in _NEEDED), strict=True)
+    rows = [_decide(row, sum(map(bool, p)), routing, accept_place) for row, p in zip(told, pointers, strict=True)]
     return reports.assign(**pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series"))
 
 
@@ -180,10 +182,10 @@ _NEEDED = (
     "place_method",
     "place_confidence",
     "address_text",
-    "street",
     "lat",
     "attachment_count",
 )
+_POINTERS = ("street", "house_number", "block", "estate", "hamlet", "rt", "landmark")  # what leads to the spot
 _ADDED = [
     "agency_id",
     "unit",
@@ -196,18 +198,19 @@ _ADDED = [
 ]
 
 
-def _decide(row: tuple, routing: Routing, accept_place: float) -> tuple:
-    (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, street, lat, photos) = row
+def _decide(row: tuple, pointers: int, routing: Routing, accept_place: float) -> tuple:
+    (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, lat, photos) = row
     said = f"{title} {text}" if title else text
     words = fold(said)
     found = routing.phrases.within(words)
     assigned = _assigned(found, channel, category, kota, kelurahan, routing)
     alarm = routing.alarms.of(said, words, fold)
-    pointed = bool(street or address or (lat is not None and lat == lat))
+    has_point = lat is not None and lat == lat
+    spot = 1.0 if has_point or pointers > 1 else 0.5 if pointers or address else 0.0
     area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0
     return (
         *assigned,
-        _completeness(len(said), area, pointed=pointed, photo=bool(photos)),
+        _completeness(len(said), area, spot, photo=bool(photos)),
         alarm is not None,
         alarm,
         ",".join(_doubts(category, method, place_sure, accept_place)) or None,
@@ -226,10 +229,11 @@ def _doubts(category: str | None, method: str, place_sure: float, accept_place: 
     return reasons
 
 
-def _completeness(length: int, area: float, *, pointed: bool, photo: bool) -> float:
-    """0..1: 0.4 for what is described, 0.3 for the kelurahan (half for a doubtful one or only a kecamatan),
-    0.15 for an address or point, 0.15 for a file that came along."""
-    return round(0.4 * min(1.0, length / _ENOUGH) + 0.3 * area + 0.15 * pointed + 0.15 * photo, 3)
+def _completeness(length: int, area: float, spot: float, *, photo: bool) -> float:
+    """0..1: 0.4 for what is described, 0.3 for the kelurahan (half for a doubtful one or only a kecamatan), 0.15 for
+    the way to the spot (a point, or two of street, house, block, estate, kampung, RT and landmark; half for one, or
+    for an address as typed), 0.15 for a file that came along."""
+    return round(0.4 * min(1.0, length / _ENOUGH) + 0.3 * area + 0.15 * spot + 0.15 * photo, 3)
 
 
 def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:

@@ -108,7 +108,7 @@ def test_a_street_that_resolved_reports_taught_places_the_next_report_and_says_s
     assert set(found["kinds"]) == {"name", "rw", "street"}
     assert [share for share, _ in found["curve"]] == [n / 10 for n in range(1, 11)]
     assert found["curve"][-1][1] > 0.8
-    assert found["names"] == [0.0, 0.0]  # none of these streets names a kelurahan
+    assert found["names"][0] < 0.3  # few of these words name a kelurahan
     assert found["learned"][0] > 0.5
     assert found["learned"][1] > 0.8
 

@@ -33,7 +33,9 @@ _ATTACKS = {
     "jl jl jl": "jl ", "jl. A. A.": "Jl. A. ", "rt/rw chain": "rt 05/", "rt rw rt rw": "rt rw ", "rtrtrt": "rt",
     "digits": "12345", "digits apart": "10110 ", "kel kel": "kel ", "names": "tebet cawang ", "near": "depan ",
     "near capitals": "dekat Aa ", "emoji": "\U0001f30a", "zalgo": "j\u0300\u0301\u0302l\u0310", "right to left": "\u202e\u05e9\u05dc ",
-    "commas": ",", "one word": "a",
+    "commas": ",", "one word": "a", "no no": "no ", "no 1-": "no 1-", "blok a blok": "blok a ", "slashes": "a/1 ",
+    "pasar pasar": "pasar ", "masjid al": "masjid al ", "komplek komplek": "komplek a ", "kampung": "kampung ",
+    "tinggal di": "saya tinggal di ", "rumah saya": "rumah saya di jl ", "thanks": "terima kasih\njl ",
 }  # fmt: skip
 
 

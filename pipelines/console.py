@@ -277,8 +277,11 @@ def print_learned(found: Outcome) -> None:
         *((f"phrases: {kind}", n) for kind, n in found.kinds.items()),
     ]
     out.print(table("Learned", ("what", "count"), rows, numbers=("count",)))
-    shares = [(f"{share:.0%}", f"{right:.1%}") for share, right in found.curve]
-    out.print(table("Newest fifth, placed by what the rest teaches", ("surest", "right"), shares))
+    shares = [(f"surest {share:.0%}", f"{share:.1%}", f"{right:.1%}") for share, right in found.curve]
+    for name, (share, right) in (("names alone", found.names), ("as runs place them", found.learned)):
+        shares.append((name, f"{share:.1%}", f"{right:.1%}"))
+    out.print("The newest fifth, placed by what the rest teaches:")
+    out.print(table("", ("reports", "placed", "right"), shares, numbers=("placed", "right")))
     if found.files:
         out.print("Runs use it from now on. It can be read and mended: " + str(found.files[0]), soft_wrap=True)
     else:

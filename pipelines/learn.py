@@ -42,8 +42,9 @@ _COMMENT = (
 class Outcome:
     """rows: read; used: with an address or text and a kelurahan that the gazetteer knows; unknown: without such a
     kelurahan; silent: without any words. kinds: street, rw, name -> phrases. curve: (share of the newest fifth that is
-    placed, surest first; how often that is right), by what the four before it teach; surest: chances of that fifth and
-    whether each was right. files: written, or empty."""
+    placed, surest first; how often that is right), by what the four before it teach; names, learned: share of that fifth
+    that is placed with some confidence, and how often that is right, by names alone and by what is learned. files:
+    written, or empty."""
 
     rows: int
     used: int
@@ -51,6 +52,8 @@ class Outcome:
     silent: int
     kinds: dict[str, int]
     curve: list[tuple[float, float]]
+    names: tuple[float, float]
+    learned: tuple[float, float]
     files: list[Path]
 
 
@@ -73,14 +76,20 @@ def learn(
     try:
         cut = len(reports) * 4 // 5
         trial, _ = learning.fit(reports.part(0, cut), gazetteer, progress=progress, **config)
-        found = judged(trial, reports.part(cut, None), gazetteer)
+        newest = reports.part(cut, None)
+        found = judged(trial, newest, gazetteer)
+        alone = by_names(newest, gazetteer)
         learned, lines = learning.fit(reports, gazetteer, progress=progress, **config)
     except ValueError as error:
         raise SettingsError(f"nothing to learn: {error}") from error
     kinds = Counter({line.phrase: line.kind for line in lines}.values())
     files = [] if dry_run else write(settings, learned, lines)
     unknown, silent = (sum(not row[i] for row in rows) for i in (2, 1))
-    return Outcome(len(rows), len(reports), unknown, silent, dict(sorted(kinds.items())), curve(found), files)
+    enough = gazetteer.weights.enough
+    return Outcome(
+        len(rows), len(reports), unknown, silent, dict(sorted(kinds.items())), curve(found), _sure(alone, enough),
+        _sure(found, enough), files,
+    )  # fmt: skip
 
 
 def judged(learned: Learned, reports: Resolved, gazetteer: Gazetteer) -> list[tuple[float, bool]]:
@@ -92,14 +101,28 @@ def judged(learned: Learned, reports: Resolved, gazetteer: Gazetteer) -> list[tu
     said = learned.judge(
         [reports.addresses[i] for i in asked], [heard[i] for i in asked], [reports.from_text[i] for i in asked]
     )
-    places = [weigh(one, None, gazetteer) for one in heard]
-    found = [(place.place_confidence, place.kelurahan_code or "") for place in places]
+    found = by_names(reports, gazetteer)
     for i, one in zip(asked, said, strict=True):
         if one is not None:
-            found[i] = one.chances[0], gazetteer.codes[one.rows[0]]
+            found[i] = one.chances[0], gazetteer.codes[one.rows[0]] == reports.codes[i]
+    return found
+
+
+def by_names(reports: Resolved, gazetteer: Gazetteer) -> list[tuple[float, bool]]:
+    """(confidence, right) of each report as names alone place it; a confidence of 0, and wrong, where they do not."""
+    from pipelines.transforms.locate import hear
+
+    places = [weigh(hear(said, gazetteer), None, gazetteer) for said in reports.said]
     return [
-        (chance if place else 0.0, place == code) for (chance, place), code in zip(found, reports.codes, strict=True)
+        (place.place_confidence, place.kelurahan_code == code) if place.kelurahan_code else (0.0, False)
+        for place, code in zip(places, reports.codes, strict=True)
     ]
+
+
+def _sure(found: list[tuple[float, bool]], enough: float) -> tuple[float, float]:
+    """(share that is placed, how often that is right)."""
+    placed = [right for chance, right in found if chance >= enough]
+    return len(placed) / len(found), sum(placed) / max(len(placed), 1)
 
 
 def curve(found: list[tuple[float, bool]]) -> list[tuple[float, float]]:

@@ -108,6 +108,9 @@ def test_a_street_that_resolved_reports_taught_places_the_next_report_and_says_s
     assert set(found["kinds"]) == {"name", "rw", "street"}
     assert [share for share, _ in found["curve"]] == [n / 10 for n in range(1, 11)]
     assert found["curve"][-1][1] > 0.8
+    assert found["names"][0] < 0.3  # few of these words name a kelurahan
+    assert found["learned"][0] > 0.5
+    assert found["learned"][1] > 0.8
 
     write(tmp_path / "jaki" / "dua.csv", [NEW | {"nomor": "JK2610060001"}, NAMED | {"nomor": "JK2610060002"}], HEADER)
     flow.run(settings)
@@ -142,7 +145,13 @@ def test_a_dry_run_measures_and_writes_nothing(tmp_path: Path, make_settings: Ma
     assert found["files"] == []
     assert not any(path.exists() for path in places.learned_files(settings))
     shown = kanal(settings, "gazetteer", "learn", "--from", tmp_path / "riwayat.csv", "--dry-run").stdout
-    for words in ("surest", "learned from", "nothing written (--dry-run)"):
+    for words in (
+        "The newest fifth, placed by what the rest teaches",
+        "as runs place them",
+        "names alone",
+        "learned from",
+        "nothing written (--dry-run)",
+    ):
         assert words in shown
 
 

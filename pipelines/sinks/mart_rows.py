@@ -111,13 +111,17 @@ ROWS: dict[str, Mart] = {
     ),
     "areas": mart(
         "Every kelurahan with its kecamatan and kota. Kemendagri codes.",
-        "SELECT DISTINCT ON (kelurahan_code) * FROM _areas ORDER BY kelurahan_code",
+        "SELECT DISTINCT ON (kelurahan_code) *, 'kemendagri' AS code_system FROM _areas ORDER BY kelurahan_code",
         kelurahan_code=(TEXT, "Kemendagri code of the kelurahan"),
         kelurahan=(TEXT, "Its name"),
         kecamatan_code=(TEXT, "Kemendagri code of its kecamatan"),
         kecamatan=(TEXT, "Its name"),
         kota_code=(TEXT, "Kemendagri code of its kota"),
         kota=(TEXT, "Its name"),
+        code_system=(
+            TEXT,
+            "System of all area codes: kemendagri. BPS has others for the same areas: 31.73 is not 3173",
+        ),
     ),
     "tickets": mart(
         "One row a ticket, with names, days and clocks as of the snapshot. Tickets merged into another keep their row,"

@@ -39,7 +39,18 @@ def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
     duck.comment_on(con, "tickets", duck.some_of(WAREHOUSE["tickets"], "emergency_rule"))
 
 
-MIGRATIONS = {"0001_create_tables": _create, "0002_emergency_rule": _add_emergency_rule}
+def _add_premises(con: duckdb.DuckDBPyConnection) -> None:
+    """Reports of before have none until they are refined again."""
+    for name in ("house_number", "block", "estate", "hamlet"):
+        con.execute(f'ALTER TABLE reports ADD COLUMN IF NOT EXISTS "{name}" VARCHAR')
+    duck.comment_on(con, "reports", WAREHOUSE["reports"])
+
+
+MIGRATIONS = {
+    "0001_create_tables": _create,
+    "0002_emergency_rule": _add_emergency_rule,
+    "0003_premises": _add_premises,
+}
 
 
 class Loads(NamedTuple):

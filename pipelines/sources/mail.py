@@ -46,7 +46,7 @@ _ZONES = {"WIB": "+0700", "WITA": "+0800", "WIT": "+0900"}
 _ZONE = re.compile(r"\b(WIB|WITA|WIT)\b", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![\d+])(?:\+?62|0)[ .-]?8\d{1,2}(?:[ .-]?\d){5,9}(?!\d)")
 _PLACE = re.compile(
-    r"\b(?:jl|jln|jalan|gg|gang|rt|rw|kel|kelurahan|kec|kecamatan|komplek|kompleks|perum\w*|rusun\w*|blok)\b",
+    r"\b(?:jl|jln|jalan|gg|gang|rt|rw|kel|kelurahan|kec|kecamatan|komplek|kompleks|perum\w*|rusun\w*|blok|kampung|kp)\b",
     re.IGNORECASE,
 )
 _AUTO_SUBJECT = re.compile(
@@ -133,7 +133,7 @@ def decode(message: Message, stream: Stream) -> Draft:
         contact_email=_sender(headers.get("reply-to", "")).address or sender.address,
         sender_level="verified" if check == "pass" else "claimed" if sender.address else "anonymous",
         conversation_ref=_thread(headers),
-        address_text=None if _PLACE.search(text) else _address_in(signature),
+        address_text=None if _PLACE.search(f"{subject}\n{text}") else _address_in(signature),
         attachments=body.files,
         extra={k: v for k, v in extra.items() if v is not None},
     )

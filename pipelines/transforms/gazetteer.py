@@ -28,7 +28,7 @@ _RIGHT = (0.38, 0.54, 0.72, 0.85, 0.95)
 _REACH = 1.3  # of a kelurahan's own reach: farther from every centroid is outside
 _EDGE = 0.4  # the same where boundaries are installed and none holds the point
 LONG = 7  # letters of a name that `long_starts` holds; shorter names are of one or two words
-START = 4  # letters of a name that `starts` holds; shorter names are never looked for in text
+START = 4  # letters of the shortest name that is looked for in text
 
 
 class Name(NamedTuple):
@@ -139,14 +139,16 @@ class Gazetteer:
         return {name: tuple(meanings) for name, meanings in names.items()}
 
     def _starts(self) -> frozenset[str]:
-        """First letters of every name as joined, and the short first words of names ("pd", "roa")."""
+        """What a word's first LONG letters may be where a name begins: as many letters as it has of any name as joined,
+        from START on, or a short first word of one ("pd", "roa")."""
         short = set()
         for table, key in ((self.kelurahan, "kelurahan"), (self.kecamatan, "kecamatan"), (self.kota, "kota"),
                            (self.landmarks, "landmark")):  # fmt: skip
             for name, aliases in zip(table[key], table["aliases"], strict=True):
                 short |= {join(spelling.split(maxsplit=1)[0]) for spelling in (name, *_split(aliases))}
         short |= {join(name.split(maxsplit=1)[0]) for name in self.outside}
-        return frozenset({name[:START] for name in self.names} | {s for s in short if len(s) < START})
+        begun = {name[:n] for name in self.names for n in range(START, LONG + 1)}
+        return frozenset(begun | {s for s in short if len(s) < START})
 
     def _less_a_letter(self, level: str) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

@@ -2,15 +2,14 @@
 
 Reads fields, address and text for names, the longest first. A name counts less where it may be a
 street's, a route's or a daily word. "Outside the area" is a result. Belongs here: finding what was
-said. Not here: weighing it (evidence), reading an address (address), what names mean (gazetteer).
+said. Not here: weighing it (evidence), reading an address (spot), what names mean (gazetteer).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,15 +19,14 @@ from pipelines.contracts import column
 from pipelines.transforms import address
 from pipelines.transforms.evidence import PASSED, Heard, Place, taught, weigh
 from pipelines.transforms.gazetteer import LONG, START, Gazetteer, Name, Point, join
+from pipelines.transforms.premises import Premises
+from pipelines.transforms.spot import KECAMATAN, KELURAHAN, Spot, Words, described, elsewhere, spot, words_of
 
 if TYPE_CHECKING:
     from pipelines.transforms.learned import Learned
 
 _READ = 4_000  # characters of a text that are read: addresses stand at the beginning
 _MARKS = 50  # times that "kel." is followed: a text that says it more often is no address
-_TOKEN = re.compile(r"[a-z0-9]+")
-_KELURAHAN = frozenset(("kel", "kelurahan", "kelrhn", "klurahan", "desa"))
-_KECAMATAN = frozenset(("kec", "kecamatan", "kcmtn", "kcamatan"))
 # Before a name: it is a street's ...
 _ROAD = frozenset("jl jln jalan gg gang raya".split())
 # ... a river's, a station's, an office's or an estate's, which may lie elsewhere ...
@@ -74,14 +72,17 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | No
         reports["lat"].to_numpy(dtype=float, na_value=np.nan), reports["lon"].to_numpy(dtype=float, na_value=np.nan)
     )
     columns = ("text", "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported")
-    read = [
+    reads = (
         _read(text, title, written, kelurahan, kecamatan, kota, gazetteer)
         for text, title, written, kelurahan, kecamatan, kota in zip(*(column(reports, c) for c in columns), strict=True)
-    ]
-    places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
-    if learned is not None:
+    )
+    if learned is None:  # one after the other: what was heard of many at once is costly to keep
+        found = [_row(r, weigh(r.heard, point, gazetteer), gazetteer) for r, point in zip(reads, points, strict=True)]
+    else:
+        read = list(reads)
+        places = [weigh(r.heard, point, gazetteer) for r, point in zip(read, points, strict=True)]
         places = _taught(read, places, points, column(reports, "address_text"), learned)
-    found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
+        found = [_row(r, place, gazetteer) for r, place in zip(read, places, strict=True)]
     table = dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(_COLUMNS, ())
     series = {c: pd.Series(values, index=reports.index, dtype=object) for c, values in table.items()}
     given, written = reports["lat"].notna(), reports["address_text"]
@@ -94,7 +95,8 @@ def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | No
 
 
 _COLUMNS = (
-    *Place._fields, "place_evidence", "street", "rt", "rw", "landmark", "postcode", "lat", "lon", "address_text",
+    *Place._fields, "place_evidence", "street", "rt", "rw", *Premises._fields, "landmark", "postcode", "lat", "lon",
+    "address_text",
 )  # fmt: skip
 
 
@@ -102,30 +104,43 @@ class _Report(NamedTuple):
     """What was read of one report."""
 
     spoken: str
-    folded: str
-    tokens: list[str]
     heard: Heard
     postcode: str | None
+    spot: Spot
+
+
+_Fields = tuple[str | None, str | None, str | None]  # kelurahan, kecamatan, kota as the source filled them in
 
 
 def hear(spoken: str, gazetteer: Gazetteer) -> Heard:
     """The places that are named in a text."""
-    return _read(spoken, None, None, None, None, None, gazetteer).heard
+    return _hear(words_of(spoken[:_READ]), (None, None, None), gazetteer)[0]
 
 
 def _read(
     text: str | None, title: str | None, written: str | None, kelurahan: str | None, kecamatan: str | None,
     kota: str | None, gazetteer: Gazetteer,
 ) -> _Report:  # fmt: skip
-    spoken = "\n".join(part for part in (written, title, text) if part)[:_READ]
-    folded = _fold(spoken)
-    tokens = _TOKEN.findall(folded)
+    """The writer's own home counts only where no other place is told."""
+    fields = (kelurahan, kecamatan, kota)
+    read = words_of("\n".join(part for part in (written, title, text) if part)[:_READ])
+    if there := elsewhere(read):
+        heard, postcode = _hear(there, fields, gazetteer)
+        told = spot(there, gazetteer)
+        if told.told or any(method != "reported" for _, method in heard.rows.values()):
+            return _Report(there.spoken, heard, postcode, told)
+    heard, postcode = _hear(read, fields, gazetteer)
+    return _Report(read.spoken, heard, postcode, spot(read, gazetteer))
+
+
+def _hear(read: Words, fields: _Fields, gazetteer: Gazetteer) -> tuple[Heard, str | None]:
+    """(the places that words and fields name, the postcode)."""
     heard = Heard()
-    if kelurahan or kecamatan or kota:
-        _read_fields(heard, kelurahan, kecamatan, kota, gazetteer)
-    _read_names(heard, folded, tokens, gazetteer)
-    postcode = None if gazetteer.postcodes.keys().isdisjoint(tokens) else _read_postcode(heard, folded, gazetteer)
-    return _Report(spoken, folded, tokens, heard, postcode)
+    if any(fields):
+        _read_fields(heard, *fields, gazetteer)
+    _read_names(heard, read, gazetteer)
+    known = not gazetteer.postcodes.keys().isdisjoint(read.tokens)
+    return heard, _read_postcode(heard, read.folded, gazetteer) if known else None
 
 
 def _taught(
@@ -152,30 +167,28 @@ def _taught(
 
 def _row(report: _Report, place: Place, gazetteer: Gazetteer) -> tuple[object, ...]:
     """One row of _COLUMNS."""
-    spoken, folded, tokens, heard, postcode = report
-    rt, rw = address.rt_rw(folded) if _RT_RW.search(folded) else (None, None)
-    street = (
-        address.street(spoken, partial(_place_at, gazetteer=gazetteer)) if not _STREETS.isdisjoint(tokens) else None
-    )
-    landmark = address.landmark(spoken) if not address.NEAR_WORDS.isdisjoint(tokens) else None
-    lat = lon = None
+    _, heard, postcode, told = report
+    landmark, lat, lon = told.landmark, None, None
     if heard.landmark:
         at_lat, at_lon, code = gazetteer.landmark_at[heard.landmark]
         if code is None or code == place.kelurahan_code:
             landmark, lat, lon = heard.landmark, at_lat, at_lon
-    parts = [street, f"RT {rt:03d}" if rt else None, f"RW {rw:03d}" if rw else None]
-    described = " ".join(p for p in parts if p) or None
-    return (*place, ", ".join(heard.words) or None, street, rt, rw, landmark, postcode, lat, lon, described)
-
-
-_RT_RW = re.compile(r"r(?<![a-z]r)\.?[tw]")
-_STREETS = frozenset(("jl", "jln", "jalan", "gg", "gang"))
-
-
-def _fold(text: str) -> str:
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("?", " ")
-    return text.lower()
+        elif landmark and join(landmark) == join(heard.landmark):
+            landmark = None  # it lies elsewhere
+    evidence = ", ".join(heard.words) or None
+    return (
+        *place,
+        evidence,
+        told.street,
+        told.rt,
+        told.rw,
+        *told.premises,
+        landmark,
+        postcode,
+        lat,
+        lon,
+        described(told),
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -228,30 +241,23 @@ def _nearly(name: str, level: str, gazetteer: Gazetteer) -> list[Name]:
     return _exact(right, level, gazetteer) if right else []
 
 
-def _read_names(heard: Heard, folded: str, tokens: Sequence[str], gazetteer: Gazetteer) -> None:
+def _read_names(heard: Heard, read: Words, gazetteer: Gazetteer) -> None:
     """Longest names first, left to right; the words around tell kelurahan, kecamatan, street or route."""
-    names, starts, after = gazetteer.names, gazetteer.starts, -1
-    spans: list[tuple[int, int]] = []
-    for i in [i for i, token in enumerate(tokens) if token[:START] in starts]:
-        if i < after:
+    _, _, folded, spaced, tokens, said = read
+    starts, after, at = gazetteer.starts, 0, 0  # at: where the token before `after` ends
+    for i in [i for i, start in enumerate(map(_FIRST, tokens)) if start in starts]:
+        if i < after or not (n := _longest(tokens, i, gazetteer)):
             continue
-        for n in (4, 3, 2, 1) if "".join(tokens[i : i + 4])[:LONG] in gazetteer.long_starts else (2, 1):
-            name = "".join(tokens[i : i + n])
-            if name not in names or len(name) < START or i + n > len(tokens):
-                continue
-            spans = spans or [m.span() for m in _TOKEN.finditer(folded)]
-            _read_name(
-                heard,
-                names[name],
-                name,
-                _around(folded, tokens, spans, i, i + n),
-                " ".join(tokens[i : i + n]),
-                gazetteer,
-            )
-            after = i + n
-            break
-    for level, marks in (("kelurahan", _KELURAHAN), ("kecamatan", _KECAMATAN)):
-        if not marks.isdisjoint(tokens):
+        at = _end(spaced, at, tokens[after:i])
+        opening = folded[at : spaced.index(tokens[i], at)]
+        after = i + n
+        at = _end(spaced, at, tokens[i:after])
+        closing = folded[at : spaced.index(tokens[after], at)] if after < len(tokens) else ""
+        name, words = "".join(tokens[i:after]), " ".join(tokens[i:after])
+        around = _around(tokens, i, after, opening, closing)
+        _read_name(heard, gazetteer.names[name], name, around, words, gazetteer)
+    for level, marks in (("kelurahan", KELURAHAN), ("kecamatan", KECAMATAN)):
+        if not marks.isdisjoint(said):
             _read_misspelt(heard, tokens, level, marks, gazetteer)
     for meaning, words in heard.everyday:  # counts only where another word says the same
         if meaning.level == "kelurahan":
@@ -275,11 +281,34 @@ class _Around(NamedTuple):
     first: bool
 
 
-def _around(folded: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]], i: int, end: int) -> _Around:
+_FIRST = itemgetter(slice(LONG))
+
+
+def _longest(tokens: Sequence[str], i: int, gazetteer: Gazetteer) -> int:
+    """Of how many words from i on the longest name is; 0 where there is none."""
+    names = gazetteer.names
+    if "".join(tokens[i : i + 4])[:LONG] not in gazetteer.long_starts:  # a short name, if any
+        if i + 2 <= len(tokens) and (name := tokens[i] + tokens[i + 1]) in names and len(name) >= START:
+            return 2
+        return 1 if tokens[i] in names and len(tokens[i]) >= START else 0
+    for n in (4, 3, 2, 1):
+        if i + n <= len(tokens) and (name := "".join(tokens[i : i + n])) in names and len(name) >= START:
+            return n
+    return 0
+
+
+def _end(spaced: str, read: int, words: Sequence[str]) -> int:
+    """Where the last of words ends that follow each other from `read` on."""
+    for word in words:
+        read = spaced.index(word, read) + len(word)
+    return read
+
+
+def _around(tokens: Sequence[str], i: int, end: int, opening: str, closing: str) -> _Around:
     before = tokens[i - 1] if i else ""
     behind = tokens[end] if end < len(tokens) else ""
-    opens = not i or _COMMA.search(folded, spans[i - 1][1], spans[i][0]) is not None
-    closes = end == len(tokens) or _BREAK.search(folded, spans[end - 1][1], spans[end][0]) is not None
+    opens = not i or (opening != " " and _COMMA.search(opening) is not None)
+    closes = end == len(tokens) or (closing != " " and _BREAK.search(closing) is not None)
     return _Around(before, behind, opens, closes, not i)
 
 
@@ -315,7 +344,7 @@ def _read_name(
     heard: Heard, meanings: Sequence[Name], name: str, around: _Around, words: str, gazetteer: Gazetteer
 ) -> None:
     weights, levels = gazetteer.weights, {m.level for m in meanings}
-    asked = "kelurahan" if around.before in _KELURAHAN else "kecamatan" if around.before in _KECAMATAN else ""
+    asked = "kelurahan" if around.before in KELURAHAN else "kecamatan" if around.before in KECAMATAN else ""
     if asked not in levels:
         asked = ""
     kind = _kind(around)
@@ -392,13 +421,3 @@ def _read_postcode(heard: Heard, folded: str, gazetteer: Gazetteer) -> str | Non
             heard.words[match.group()] = None
             return match.group()
     return None
-
-
-def _place_at(words: Sequence[str], i: int, *, gazetteer: Gazetteer) -> bool:
-    for n in (3, 2, 1):
-        name = join("".join(words[i : i + n]))
-        if i + n <= len(words) and len(name) >= START and name not in gazetteer.weak:
-            known = any(m.level in ("kelurahan", "kecamatan") for m in gazetteer.names.get(name, ()))
-            if known and not (i + n < len(words) and address.ends_street(words[i + n])):
-                return True
-    return False

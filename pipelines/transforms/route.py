@@ -185,12 +185,16 @@ def _assigned(
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
     """Add agency_id, unit, agency_*, route_rule, intake_unit, completeness, emergency*, review_reason.
 
-    reports: text, title, channel, category, place columns, lat, attachment_count, what source and classifier say of
-    the agency. accept_place: place confidence below which a person should look.
+    reports: text, title, channel, category, place and address columns, lat, attachment_count, what source and
+    classifier say of the agency. accept_place: place confidence below which a person should look.
     """
     said, thought = opinions(reports, names=routing.names, known=routing.agencies, words=fold)
-    values = zip(*(column(reports, c) for c in _NEEDED), strict=True)
-    rows = [_decide(row, opinion, routing, accept_place) for row, opinion in zip(values, said, strict=True)]
+    pointers = zip(*(column(reports, c) for c in _POINTERS), strict=True)
+    told = zip(*(column(reports, c) for c in _NEEDED), strict=True)
+    rows = [
+        _decide(row, sum(map(bool, p)), opinion, routing, accept_place)
+        for row, p, opinion in zip(told, pointers, said, strict=True)
+    ]
     added = pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series")
     return reports.drop(columns="agency_sure").assign(**thought, **added)
 
@@ -206,10 +210,10 @@ _NEEDED = (
     "place_method",
     "place_confidence",
     "address_text",
-    "street",
     "lat",
     "attachment_count",
 )
+_POINTERS = ("street", "house_number", "block", "estate", "hamlet", "rt", "landmark")  # what leads to the spot
 _ADDED = [
     *Assigned._fields,
     "completeness",
@@ -219,8 +223,8 @@ _ADDED = [
 ]
 
 
-def _decide(row: tuple, opinion: Opinion, routing: Routing, accept_place: float) -> tuple:
-    (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, street, lat, photos) = row
+def _decide(row: tuple, pointers: int, opinion: Opinion, routing: Routing, accept_place: float) -> tuple:
+    (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, lat, photos) = row
     said = f"{title} {text}" if title else text
     words = fold(said)
     found = routing.phrases.within(words)
@@ -232,11 +236,12 @@ def _decide(row: tuple, opinion: Opinion, routing: Routing, accept_place: float)
         )
     assigned = _assigned(rule, chosen, channel, kota, kelurahan, routing)
     alarm = routing.alarms.of(said, words, fold)
-    pointed = bool(street or address or (lat is not None and lat == lat))
+    has_point = lat is not None and lat == lat
+    spot = 1.0 if has_point or pointers > 1 else 0.5 if pointers or address else 0.0
     area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0
     return (
         *assigned,
-        _completeness(len(said), area, pointed=pointed, photo=bool(photos)),
+        _completeness(len(said), area, spot, photo=bool(photos)),
         alarm is not None,
         alarm,
         ",".join(_doubts(category, method, place_sure, accept_place, unsure=unsure)) or None,
@@ -257,10 +262,11 @@ def _doubts(category: str | None, method: str, place_sure: float, accept_place: 
     return reasons
 
 
-def _completeness(length: int, area: float, *, pointed: bool, photo: bool) -> float:
-    """0..1: 0.4 for what is described, 0.3 for the kelurahan (half for a doubtful one or only a kecamatan),
-    0.15 for an address or point, 0.15 for a file that came along."""
-    return round(0.4 * min(1.0, length / _ENOUGH) + 0.3 * area + 0.15 * pointed + 0.15 * photo, 3)
+def _completeness(length: int, area: float, spot: float, *, photo: bool) -> float:
+    """0..1: 0.4 for what is described, 0.3 for the kelurahan (half for a doubtful one or only a kecamatan), 0.15 for
+    the way to the spot (a point, or two of street, house, block, estate, kampung, RT and landmark; half for one, or
+    for an address as typed), 0.15 for a file that came along."""
+    return round(0.4 * min(1.0, length / _ENOUGH) + 0.3 * area + 0.15 * spot + 0.15 * photo, 3)
 
 
 def _first(rules: Sequence[Rule], found: set[str], kota: str | None) -> Rule:

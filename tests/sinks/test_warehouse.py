@@ -248,3 +248,16 @@ def test_tickets_of_an_older_warehouse_get_the_rule_of_their_first_flagged_repor
         again = warehouse.rows_of("tickets", "ticket_id", [ticket])
         duck.replace(warehouse.con, "tickets", again.select(WAREHOUSE["tickets"].names), "ticket_id")
         assert warehouse.rows_of("tickets", "ticket_id", [ticket]).to_pylist() == again.to_pylist()
+
+
+def test_an_older_warehouse_gets_the_columns_of_house_block_estate_and_kampung(path: Path) -> None:
+    write(path)
+    with duckdb.connect(str(path)) as con:
+        for name in ("house_number", "block", "estate", "hamlet"):
+            con.execute(f"ALTER TABLE reports DROP COLUMN {name}")
+        con.execute("DELETE FROM schema_migrations WHERE name = '0003_premises'")
+    with open_warehouse(path) as warehouse:
+        columns = [name for name, *_ in warehouse.con.execute("DESCRIBE reports").fetchall()]
+        assert sorted(columns) == sorted(WAREHOUSE["reports"].names)
+        again = warehouse.rows_of("reports", "source_ref", ["none"]).select(WAREHOUSE["reports"].names)
+        duck.replace(warehouse.con, "reports", again, "report_id")

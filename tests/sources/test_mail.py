@@ -123,6 +123,8 @@ def test_an_address_in_the_signature_counts_where_the_text_has_none() -> None:
         decode(written("Lampu mati sejak hari Senin, mohon dicek." + closing)).address_text == "Jl. Melati RT 03 RW 04"
     )
     assert decode(written("Lampu di Jl. Mawar mati sejak hari Senin kemarin." + closing)).address_text is None
+    told_above = written("Lampu mati sejak hari Senin, mohon dicek." + closing, subject="Lampu Jl. Mawar mati")
+    assert decode(told_above).address_text is None
 
 
 # --- structure ------------------------------------------------------------------------------

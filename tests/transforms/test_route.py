@@ -28,11 +28,10 @@ def located(reports: pd.DataFrame, knowledge: Knowledge, codes: list[str | None]
         "kota_code": [None if r is None else gazetteer.kota_of[r] for r in rows],
         "place_method": ["none" if r is None else "named" for r in rows],
         "place_confidence": [0.0 if r is None else 0.9 for r in rows],
-        "street": [None] * len(rows),
         "agency_model": [None] * len(rows),
         "agency_runner_up": [None] * len(rows),
         "agency_sure": [0.0] * len(rows),
-    }
+    } | {name: [None] * len(rows) for name in ("street", "house_number", "block", "estate", "hamlet", "rt", "landmark")}
     numbers = ("place_confidence", "agency_sure")
     return reports.assign(
         **{k: pd.Series(v, dtype=float if k in numbers else object) for k, v in (place | given).items()}
@@ -98,9 +97,33 @@ def test_completeness_counts_what_an_officer_needs(
         reports(["", "x" * 30, long, long, long], attachment_count=[0, 0, 0, 0, 2]), own_knowledge,
         [None, None, "31.74.01.1001", "31.74.01.1001", "31.74.01.1001"],
         place_confidence=[0.0, 0.0, 0.9, 0.3, 0.9], street=[None, None, None, None, "jalan kenanga"],
+        house_number=[None, None, None, None, "12A"],
     )  # fmt: skip
     routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
     assert column(routed, "completeness") == [0.0, 0.2, 0.7, 0.55, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        ({}, 0.0),
+        ({"street": "jalan kenanga"}, 0.5),
+        ({"landmark": "SDN Contoh 03 Pagi"}, 0.5),
+        ({"address_text": "dekat warung"}, 0.5),
+        ({"street": "jalan kenanga", "house_number": "12A"}, 1.0),
+        ({"estate": "perumahan kenanga", "block": "C2"}, 1.0),
+        ({"hamlet": "kampung kenanga", "rt": 5}, 1.0),
+        ({"street": "jalan kenanga", "landmark": "Stasiun Tebet"}, 1.0),
+        ({"lat": -6.2}, 1.0),
+    ],
+)
+def test_two_things_that_lead_to_the_spot_are_as_good_as_a_point(
+    told: dict, share: float, own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    given = {name: [value] for name, value in told.items()}
+    frame = located(reports([""]), own_knowledge, [None], **given)
+    routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
+    assert column(routed, "completeness") == [round(0.15 * share, 3)]
 
 
 @pytest.mark.parametrize(

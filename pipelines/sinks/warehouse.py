@@ -28,29 +28,7 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
         duck.comment_on(con, name, schema)
 
 
-def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
-    """Tickets of before get the rule of their first flagged report, as it stands now."""
-    con.execute("ALTER TABLE tickets ADD COLUMN IF NOT EXISTS emergency_rule VARCHAR")
-    con.execute(
-        "UPDATE tickets SET emergency_rule = f.rule FROM (SELECT l.ticket_id, arg_min(r.emergency_rule, l.arrival) AS rule"
-        " FROM links l JOIN reports r USING (report_id) WHERE r.emergency_rule IS NOT NULL GROUP BY 1) f"
-        " WHERE tickets.ticket_id = f.ticket_id AND emergency AND tickets.emergency_rule IS NULL"
-    )
-    duck.comment_on(con, "tickets", duck.some_of(WAREHOUSE["tickets"], "emergency_rule"))
-
-
-def _add_premises(con: duckdb.DuckDBPyConnection) -> None:
-    """Reports of before have none until they are refined again."""
-    for name in ("house_number", "block", "estate", "hamlet"):
-        con.execute(f'ALTER TABLE reports ADD COLUMN IF NOT EXISTS "{name}" VARCHAR')
-    duck.comment_on(con, "reports", WAREHOUSE["reports"])
-
-
-MIGRATIONS = {
-    "0001_create_tables": _create,
-    "0002_emergency_rule": _add_emergency_rule,
-    "0003_premises": _add_premises,
-}
+MIGRATIONS = {"0001_create_tables": _create}
 
 
 class Loads(NamedTuple):

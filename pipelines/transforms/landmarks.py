@@ -17,6 +17,7 @@ _NEAR = re.compile(
     r"((?:[A-Z0-9][\w'&.-]*\s*){1,5})"
 )
 NEAR_WORDS = frozenset("depan dpn dekat dkt deket seberang sebrang samping sebelah belakang patokan patokannya".split())
+_STREET = frozenset(("jalan", "jl", "jln", "gang", "gg"))
 _NO_LANDMARK = frozenset(
     "pagar rumah jembatan jalan jl jln gang gg toko warung sekolah masjid gerbang saya kami rt rw no itu kantor".split()
 )
@@ -73,6 +74,8 @@ def _near(text: str) -> str | None:
     words = match.group(1).strip(" .,\n").split()
     while words and words[-1].strip(".,").lower() in _NO_LANDMARK:
         words.pop()
+    if words and words[0].strip(".,").lower() in _STREET:  # it is the address' street
+        return None
     return " ".join(words).strip(" .,") or None
 
 

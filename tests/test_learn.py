@@ -138,6 +138,7 @@ def test_a_phrase_that_is_struck_out_of_the_file_speaks_no_more(tmp_path: Path, 
     settings = make_settings(WITH_ADDRESS)
     [table, voice] = map(Path, taught(settings, history(tmp_path / "riwayat.csv"))["files"])
     assert (table, voice) == places.learned_files(settings)
+    assert {path.stat().st_mode & 0o777 for path in (table, voice)} == {0o600}  # addresses, if not whose
     lines = table.read_text("utf-8").splitlines()
     table.write_text("\n".join(line for line in lines if "melati" not in line) + "\n", "utf-8")
     write(tmp_path / "jaki" / "satu.csv", [NEW], HEADER)

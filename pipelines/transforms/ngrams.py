@@ -24,6 +24,8 @@ _SPREAD = np.uint64(0xD6E8FEB86659FD93)
 _WORD = re.compile(r"[a-z0-9]+")
 _LONG = re.compile(r"([a-z])\1{2,}")  # bangettt -> bangett, gggg -> gg
 _DIGITS = str.maketrans("123456789", "000000000")
+_LEET = re.compile(r"(?<=[a-z])[0-9](?=[a-z])")  # j4lan; not blok a12b
+_LETTER = dict(zip("0123456789", ("o", "i", "", *"easgtbg"), strict=True))  # 2: said twice, jalan2an
 
 
 def words_of(text: str) -> list[str]:
@@ -34,7 +36,10 @@ def words_of(text: str) -> list[str]:
 
 
 def fold_word(word: str) -> str:
-    """What features are made of: digits as 0, letters said three times or more said twice."""
+    """What features are made of: letters for the digits that stand for them inside a word, other digits as 0, letters
+    said three times or more said twice."""
+    if not word.isalpha():
+        word = _LEET.sub(lambda digit: _LETTER[digit.group()], word)
     return _LONG.sub(r"\1\1", word.translate(_DIGITS))
 
 

@@ -209,3 +209,34 @@ def test_words_are_ascii_letters_and_digits_folded_for_good(text: str) -> None:
         folded = fold_word(word)
         assert re.fullmatch(r"[a-z0]+", folded)
         assert fold_word(folded) == folded
+
+
+@pytest.mark.parametrize(
+    ("plain", "noisy"),
+    [
+        ("jalan berlubang besar bahaya", "j4lan berlub4ng bes4r b4haya"),
+        ("jalan berlubang besar bahaya", "jalannn berlubangggg besarrr bahayaaaa"),
+        ("jalan berlubang besar bahaya", "jln brlubang bsr bhaya"),
+        ("banjir sudah selutut di kampung kami", "b4nj1r sud4h selutut d1 k4mpung k4mi"),
+        ("banjir sudah selutut di kampung kami", "banjirrr sdh slutut, di kmpung kita please help"),
+        ("banjir sudah selutut di kampung kami", "banjire wis sak dengkul nang kampung"),
+        ("sampah menumpuk bau menyengat", "s4mp4h menumpuk b4u menyeng4t"),
+        ("sampah menumpuk bau menyengat", "sampahh numpuk baunya nyengat bangetttt sumpah"),
+        ("pohon tumbang menutup jalan", "p0h0n tumb4ng nutup jalan"),
+        ("lampu pju mati gelap", "the street lights pju mati, gelap bgt every night"),
+    ],
+)
+def test_typos_drawn_out_letters_digits_for_letters_and_mixed_languages_change_no_category(
+    own_classifier: ComplaintClassifier, plain: str, noisy: str
+) -> None:
+    category = own_classifier.predict([plain, noisy])["category"]
+    assert category.first[0] == category.first[1], [category.labels[i] for i in category.first]
+
+
+@pytest.mark.parametrize(
+    ("word", "folded"),
+    [("j4l4n", "jalan"), ("b4nj1r", "banjir"), ("p0h0n", "pohon"), ("jalan2an", "jalanan"), ("a12b", "a00b"), ("rt05", "rt00"),
+     ("112", "000"), ("bangettt", "bangett"), ("m4ti5", "mati0")],
+)  # fmt: skip
+def test_digits_inside_a_word_are_the_letters_they_stand_for(word: str, folded: str) -> None:
+    assert fold_word(word) == folded

@@ -32,7 +32,7 @@ from pipelines.transforms.normalise import clean_text
 from pipelines.transforms.redact import mask
 from pipelines.transforms.route import route
 
-_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 _BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # Our agencies -> the eight groups of the CRM file; every other agency is its "other".
 GROUPS = {
@@ -77,7 +77,10 @@ def reports(texts: list[str], **fields: list[Any]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-_TEXTS = ("title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported", "category_reported")
+_TEXTS = (
+    "title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported", "category_reported",
+    "agency_reported", "status_reported",
+)  # fmt: skip
 
 
 def judge(frame: pd.DataFrame, knowledge: known.Knowledge, model: Any) -> pd.DataFrame:
@@ -239,7 +242,7 @@ def surabaya(path: Path, knowledge: known.Knowledge) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=_DATA, help="folder of the real reports")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the real reports")
     parser.add_argument("--examine", action="store_true", help="the rows kept unread instead: agency figures alone")
     asked = parser.parse_args()
     data = asked.data

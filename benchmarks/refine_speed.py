@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _STEPS = ("normalise", "redact", "classify", "locate", "route")
 _EMPTY = (
     "title", "address_text", "contact_phone", "contact_email", "author_name", "conversation_ref",
-    "kelurahan_reported", "kecamatan_reported", "kota_reported",
+    "kelurahan_reported", "kecamatan_reported", "kota_reported", "agency_reported", "status_reported",
 )  # fmt: skip
 _CHUNK = 2_000  # messages a call, as refining does
 

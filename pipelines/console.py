@@ -309,7 +309,7 @@ def print_queue(rows: Sequence[dict[str, Any]], waiting: dict[str, int]) -> None
         for name, value in (
             ("kind", row["kind"]),
             ("category", f"{counts}; the model thinks of {guesses}"),
-            ("agency", f"{agency} (rule {row['route_rule']})"),
+            ("agency", f"{agency} ({_named_by(row)})"),
             ("place", place),
             ("text", _cut(row["description"])),
         ):
@@ -317,6 +317,13 @@ def print_queue(rows: Sequence[dict[str, Any]], waiting: dict[str, int]) -> None
         out.print()
     told = "; ".join(f"{reason} {count:,}" for reason, count in waiting.items())
     out.print(f"{len(rows):,} shown. Waiting, by reason: {told}" if waiting else "nothing waits for a person")
+
+
+def _named_by(row: dict[str, Any]) -> str:
+    """Who named a ticket's agency, and what the classifier thinks where it differs."""
+    source, rule, thought = row["agency_source"], row["route_rule"], row["agency_model"]
+    told = f"rule {rule}" if source in ("rule", "person") else f"{source}, not rule {rule}"
+    return told if thought in (None, row["agency_id"]) else f"{told}; the model thinks of {thought}"
 
 
 def _cut(text: str) -> str:

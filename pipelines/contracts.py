@@ -29,6 +29,7 @@ TIME, DAY, BYTES, TEXTS = pa.timestamp("us", tz="UTC"), pa.date32(), pa.binary()
 
 KINDS = ("complaint", "suggestion", "question", "opinion", "appreciation")
 STATUSES = ("menunggu", "koordinasi", "disposisi", "proses", "menunggu_validasi", "selesai", "tl_ditolak", "ditolak")
+UNTOUCHED = "menunggu"  # the status in which nobody acts on a ticket yet
 OUTCOMES = ("report", "repeat", "older", "filtered", "quarantined", "event")
 
 
@@ -256,7 +257,15 @@ REPORTS = _schema(
     _field("place_candidates", TEXTS, "Kelurahan codes still possible where ambiguous"),
     _field("agency_id", TEXT, "Agency of models/agencies.toml that must act", null=False),
     _field("unit", TEXT, "Unit of it: suku dinas, UPT or kelurahan", null=False),
-    _field("route_rule", TEXT, "Rule of models/routing.toml that decided", null=False),
+    _field("agency_source", TEXT, "Which judgement named the agency: rule | model | reported", null=False),
+    _field("agency_confidence", REAL, "0..1; of the agency that counts", null=False),
+    _field(
+        "agency_model", TEXT, "The classifier's first choice, also where it did not count; null: it judges no agency"
+    ),
+    _field("agency_runner_up", TEXT, "The classifier's second choice"),
+    _field(
+        "route_rule", TEXT, "Rule of models/routing.toml that held; it decided where agency_source is rule", null=False
+    ),
     _field("intake_unit", TEXT, "Who looks first: the kelurahan if geo-tagged, else the channel's admin", null=False),
     _field("agency_reported", TEXT, "Agency as the source named it"),
     _field("status_reported", TEXT, "Status as the source named it"),
@@ -309,7 +318,14 @@ TICKETS = _schema(
     _field("lon", REAL, "Longitude, WGS84"),
     _field("agency_id", TEXT, "Agency that must act", null=False),
     _field("unit", TEXT, "Unit of it", null=False),
-    _field("route_rule", TEXT, "Rule that decided; keputusan: a person chose the agency", null=False),
+    _field("agency_source", TEXT, "Which judgement named the agency: rule | model | reported | person", null=False),
+    _field("agency_confidence", REAL, "0..1; 1 where a person chose", null=False),
+    _field(
+        "route_rule",
+        TEXT,
+        "Rule that held, and decided where agency_source is rule; keputusan: a person chose",
+        null=False,
+    ),
     _field("intake_unit", TEXT, "Who looks first", null=False),
     _field("channels", TEXTS, "Channels that told of it, in order of arrival", null=False),
     _field("report_count", INT, "Reports joined", null=False),
@@ -460,6 +476,17 @@ def ticket_no_of(first_report_id: str) -> str:
     """KN-XXXX-XXXX-XXXX: 60 bits of the first report's id; two of a million alike: odds 4e-7."""
     part = first_report_id[:12].upper()
     return f"KN-{part[:4]}-{part[4:8]}-{part[8:]}"
+
+
+# --- words of sources -----------------------------------------------------------------------
+
+
+def status_of(label: Any) -> str | None:
+    """A status as a channel writes it -> ours; None for no or an unknown one."""
+    if not isinstance(label, str):
+        return None
+    folded = "_".join(label.lower().split())
+    return folded if folded in STATUSES else None
 
 
 # --- tables and rows ------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import classifiers, places
+from pipelines import classifiers, learn, places
 from pipelines import knowledge as known
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, SettingsError
@@ -47,7 +47,7 @@ def doctor(settings: Settings) -> list[Check]:
         _try("warehouse", lambda: _warehouse(settings)),
         _try("CRM store", lambda: _crm(settings)),
     ]
-    found += [_snapshot(settings), _disk(settings), _alerts(settings), _boundaries(settings)]
+    found += [_snapshot(settings), _disk(settings), _alerts(settings), _boundaries(settings), _learned(settings)]
     return found
 
 
@@ -150,3 +150,15 @@ def _boundaries(settings: Settings) -> Check:
     return Check(
         "boundaries", None, "not installed: coordinates go to the nearest centroid (kanal gazetteer install FILE)"
     )
+
+
+def _learned(settings: Settings) -> Check:
+    if not all(path.exists() for path in places.learned_files(settings)):
+        return Check("learned places", None, "none: streets tell no kelurahan (kanal gazetteer learn)")
+    try:
+        used = learn.read(settings, places.read(settings.gazetteer)) is not None
+    except KanalError as error:
+        return Check("learned places", False, str(error))
+    if not used:
+        return Check("learned places", False, f"of another city than {settings.gazetteer}: learn again, or delete them")
+    return Check("learned places", True, f"in use: {places.learned_files(settings)[0]}")

@@ -22,6 +22,7 @@ from pipelines.transforms.blocks import Level, Matching
 from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.route import Routing
+from pipelines.transforms.spam import Spam, folded
 from pipelines.transforms.ticket import Clock
 
 
@@ -50,6 +51,7 @@ class Knowledge:
     clocks: tuple[Clock, ...]
     gazetteer: Gazetteer
     matching: Matching
+    spam: Spam
     data_version: str
 
 
@@ -77,10 +79,18 @@ def load(settings: Settings) -> Knowledge:
         taxonomy=categories,
         thresholds=thresholds,
         accept_place=accept_place,
-        routing=rules.routing(models, gazetteer, looks, categories.names),
+        routing=rules.routing(
+            models,
+            gazetteer,
+            looks,
+            categories.names,
+            kinds={c.id: c.kind for c in registry.values()},
+            thresholds=thresholds,
+        ),
         clocks=rules.clocks(models / "sla.toml", registry),
         gazetteer=gazetteer,
         matching=_matching(models / "matching.toml"),
+        spam=_spam(models / "spam.toml"),
         data_version=hashed.hexdigest(),
     )
 
@@ -95,6 +105,7 @@ _FILES = (
     "evidence.toml",
     "language.toml",
     "matching.toml",
+    "spam.toml",
     "classifier.toml",
 )
 
@@ -195,6 +206,19 @@ def _matching(path: Path) -> Matching:
             radius |= {group: number(e, "radius_m")} if "radius_m" in e else {}
             horizon |= {group: number(e, "horizon_days")} if "horizon_days" in e else {}
     return Matching(levels, radius, horizon)
+
+
+def _spam(path: Path) -> Spam:
+    raw = entries.toml(path)
+    wares: dict[str, str] = {}
+    for e in entries.entries(path, "ware", ("id", "label", "any")):
+        with slips(path, f"ware {e['id']!r}"):
+            wares |= dict.fromkeys(folded(texts(e, "any")), text(e, "label"))
+    with slips(path, "the head of the file"):
+        call, unless = (frozenset(folded(texts(raw, key))) for key in ("call", "unless"))
+        if "" in wares or not (wares and call and unless):
+            raise ValueError("call and unless must name words, and each ware its own")
+    return Spam(wares, call, unless)
 
 
 def _languages(path: Path) -> dict[str, frozenset[str]]:

@@ -30,6 +30,7 @@ from pipelines.contracts import (
     VAULT,
     Stream,
     column,
+    status_of,
     ticket_id_of,
     to_frame,
     to_table,
@@ -206,7 +207,7 @@ def _link(
     status = warehouse.rows_of("tickets", "ticket_id", asked_for, "ticket_id, status").to_pylist()
     closed = frozenset(s["ticket_id"] for s in status if not ticket.is_open(s["status"]))
     # A ticket that history brings in as finished never takes new reports.
-    done_at_birth = [ticket.status_of(s) for s in column(new, "status_reported")]
+    done_at_birth = [status_of(s) for s in column(new, "status_reported")]
     closings = [
         link.Closing(i.arrival, i.ticket_id, False)
         for i, s in zip(items, done_at_birth, strict=True)
@@ -249,7 +250,7 @@ def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str,
     return [
         link.Closing(state.base + place, ticket_id_of(report_id), ticket.is_open(status))
         for index, (report_id, place, label) in enumerate(columns)
-        if index > start.get(report_id, -1) and (status := ticket.status_of(label))
+        if index > start.get(report_id, -1) and (status := status_of(label))
     ]
 
 

@@ -25,7 +25,8 @@ from pipelines.sinks.warehouse import open_warehouse, opened
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """before, after: table -> hash of its rows (before is empty without an old warehouse);
+    """before, after: table -> hash of its rows (before is empty without an old warehouse, and counts rows where the old
+    one had other columns);
     other_versions: entries whose recorded code, model or data are not those of now."""
 
     loaded: Loaded
@@ -72,7 +73,7 @@ def _hashes(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        with opened(path) as warehouse:
+        with opened(path, any_shape=True) as warehouse:
             return warehouse.table_hashes()
     except (KanalError, duckdb.Error):
         return {}

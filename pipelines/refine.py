@@ -169,7 +169,10 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
             if hasattr(source, "event"):  # what people did, not what citizens said
                 events.append((row["place"], source.event(message)))
                 continue
-            drafts.append(source.decode(message, stream))
+            draft = source.decode(message, stream)
+            if offered := judge.knowledge.spam.of(draft.title, draft.text):
+                raise FilteredMessage("spam", offered)
+            drafts.append(draft)
         except RejectedMessage as error:
             aside.append((row["place"], "quarantined", error.stage, error.reason))
         except FilteredMessage as error:

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipelines import knowledge as known
 from pipelines import rules
-from pipelines.contracts import KINDS, TICKETS
+from pipelines.contracts import KINDS, TICKETS, UNTOUCHED
 from pipelines.errors import PermanentError
 from pipelines.flow import new_run_id, utc_now
 from pipelines.knowledge import Knowledge
@@ -29,7 +29,6 @@ from pipelines.sources import decisions
 from pipelines.trace import Rows, ask, open_snapshot, user_name
 from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import join
-from pipelines.transforms.ticket import UNTOUCHED
 from pipelines.transforms.ticket import decide as apply_decision
 
 REASONS = {

@@ -7,17 +7,19 @@ which file and entry. Not here: applying the rules (transforms), the other files
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pipelines import entries
-from pipelines.entries import number, slips, text, texts
+from pipelines.entries import flag, number, slips, text, texts
 from pipelines.errors import SettingsError
-from pipelines.transforms.classify import fold_label
+from pipelines.transforms.agency import Trust
+from pipelines.transforms.classify import Thresholds, fold_label
 from pipelines.transforms.emergency import Alarm, Alarms, Pair
 from pipelines.transforms.gazetteer import Gazetteer
-from pipelines.transforms.route import Agency, Routing, Rule, phrases
+from pipelines.transforms.route import Agency, Routing, Rule, fold, phrases
 from pipelines.transforms.ticket import Clock
 
 
@@ -27,29 +29,43 @@ def agencies(path: Path) -> dict[str, Agency]:
     for e in entries.entries(path, "agency", ("id", "name", "kind", "parent", "suku_dinas", "aliases")):
         with slips(path, f"agency {e['id']!r}"):
             office = text(e, "suku_dinas") if "suku_dinas" in e else None
-            found[e["id"]] = Agency(e["id"], text(e, "name"), text(e, "kind"), office)
+            parent = text(e, "parent") if "parent" in e else None
+            found[e["id"]] = Agency(e["id"], text(e, "name"), text(e, "kind"), office, parent)
+    for agency in found.values():
+        if agency.parent is not None and agency.parent not in found:
+            raise SettingsError(f"{path}: agency {agency.id!r} names unknown parent {agency.parent!r}")
     return found
 
 
-def agency_aliases(path: Path) -> dict[str, str]:
-    """Folded names and aliases of agencies -> id. Names of several agencies name none."""
+def agency_aliases(path: Path, folded: Callable[[str], str] = fold_label) -> dict[str, str]:
+    """Folded names and aliases of agencies and of their offices -> id. Names of several agencies name none."""
     found: dict[str, str | None] = {}
     for e in entries.entries(path, "agency"):
         with slips(path, f"agency {e['id']!r}"):
-            for label in {fold_label(v) for v in (e["id"], text(e, "name"), *texts(e, "aliases"))}:
+            office = [e["suku_dinas"]] if "suku_dinas" in e else []
+            for label in {folded(v) for v in (e["id"], text(e, "name"), *office, *texts(e, "aliases"))}:
                 found[label] = e["id"] if label not in found else None
     return {label: agency for label, agency in found.items() if agency}
 
 
-_RULE_KEYS = ("id", "category", "any", "none", "area", "agency", "upt", "why")
+_RULE_KEYS = ("id", "category", "any", "none", "area", "agency", "upt", "certain", "confidence", "why")
 _PHRASE = re.compile(r"(?:[a-z0-9]+|[a-z0-9]{3,}\*)(?: (?:[a-z0-9]+|[a-z0-9]{3,}\*))*")
 _ALARM_KEYS = ("id", "label", "any", "together", "none")
 
 
 def routing(
-    models: Path, gazetteer: Gazetteer, channels: Mapping[str, tuple[bool, str]], categories: Mapping[str, str]
+    models: Path,
+    gazetteer: Gazetteer,
+    channels: Mapping[str, tuple[bool, str]],
+    categories: Mapping[str, str],
+    *,
+    kinds: Mapping[str, str],
+    thresholds: Thresholds,
 ) -> Routing:
-    """Who acts, and what is an emergency: agencies.toml, routing.toml and emergency.toml, which name only what exists."""
+    """Who acts, and what is an emergency: agencies.toml, routing.toml and emergency.toml, which name only what exists.
+
+    kinds: channel -> its kind.
+    """
     known = agencies(models / "agencies.toml")
     path = models / "routing.toml"
     rules = []
@@ -63,6 +79,8 @@ def routing(
                 frozenset(texts(e, "area")),
                 text(e, "agency"),
                 text(e, "upt") if "upt" in e else None,
+                flag(e, "certain", default=False),
+                _share(e, "confidence") if "confidence" in e else None,
             )
         for what, named, there in (
             ("agency", {rule.agency, rule.upt or rule.agency}, known),
@@ -81,7 +99,36 @@ def routing(
         kota_names=dict(zip(gazetteer.kota["kota_code"], gazetteer.kota["full_name"], strict=True)),
         kelurahan_names=dict(zip(gazetteer.kelurahan["kelurahan_code"], gazetteer.kelurahan["kelurahan"], strict=True)),
         channels=channels,
+        trust=_trust(path, kinds, thresholds),
+        names=agency_aliases(models / "agencies.toml", lambda label: " ".join(fold(label))),
     )
+
+
+_CONFIDENCES = ("certain", "rule", "reported", "acted")
+
+
+def _trust(path: Path, kinds: Mapping[str, str], thresholds: Thresholds) -> Trust:
+    """[trust] of routing.toml; what it does not say is as Trust has it."""
+    raw = entries.toml(path).get("trust", {})
+    with slips(path, "[trust]"):
+        if odd := sorted(set(raw) - {*_CONFIDENCES, "clerks"}):
+            raise ValueError(f"{odd[0]} is unknown; there are {', '.join(_CONFIDENCES)} and clerks")
+        named = set(texts(raw, "clerks"))
+        if unknown := sorted(named - set(kinds.values())):
+            raise ValueError(f"clerks names {unknown[0]!r}, and no channel is of that kind")
+        return Trust(
+            **{key: _share(raw, key) for key in _CONFIDENCES if key in raw},
+            clerks=frozenset(channel for channel, kind in kinds.items() if kind in named),
+            accept=thresholds.agency,
+            doubt=thresholds.agency_doubt,
+        )
+
+
+def _share(entry: Mapping[str, Any], key: str) -> float:
+    share = number(entry, key)
+    if share > 1:
+        raise ValueError(f"{key} must be a share from 0 to 1")
+    return share
 
 
 def alarm_labels(path: Path) -> dict[str, str]:

@@ -30,16 +30,9 @@ from pipelines.sinks.marts import FIGURES, MARTS, lineage
 
 Rows = list[dict[str, Any]]
 _TICKET = (
-    "ticket_no",
-    "external_ref",
-    "emergency_label",
-    "status",
-    "category",
-    "unit",
-    "kelurahan",
-    "report_count",
-    "opened_at",
-)
+    "ticket_no", "external_ref", "emergency_label", "status", "category", "unit", "agency_source", "route_rule", "kelurahan",
+    "report_count", "opened_at",
+)  # fmt: skip
 _MESSAGE = ("message", "report_id", "ticket_no", "link_level", "occurred_at", "text")
 _NUMBER = re.compile(r"[0-9]{1,9}")  # as they fit the columns
 _AS_MESSAGE = "concat_ws('/', r.channel, r.stream, r.sequence, r.row) AS message"

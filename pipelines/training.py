@@ -24,7 +24,7 @@ from pipelines.figures import gain
 from pipelines.settings import Settings
 
 _KNOWS_STARTER = "starter"  # head of the starter's categories, where the operator's labels are others
-_LEAST = 50  # newest rows without which no comparison means anything
+_LEAST = 50  # newest rows without which no comparison means anything, and agencies named without which none are learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,8 @@ def fit(
     weight: float = 1,
 ) -> Any:
     """The corpus first, as it has no date, then history and corrections in the order of their time. weight: how often
-    a correction counts."""
+    a correction counts. Agencies are learned only where enough of the operator's own rows name one: of the corpus alone
+    rules know better."""
     from pipelines.transforms.fitting import train
 
     lines = list(classifiers.corpus(settings.models_dir))
@@ -200,7 +201,9 @@ def fit(
     texts = [line.text for line in lines] + [own_texts[i] for i in order]
     often = [1.0] * len(lines) + [1.0 if i < len(rows.texts) else weight for i in order]
     labels: dict[str, list[str | None]] = {}
-    for head in dict.fromkeys((*starter, *rows.labels)):
+    named = sum(agency is not None for told in (rows, decided) for agency in told.labels.get("agency", ()))
+    heads = [h for h in dict.fromkeys((*starter, *rows.labels)) if h != "agency" or named >= _LEAST]
+    for head in heads:
         own: Sequence[str | None] = [
             *rows.labels.get(head, [None] * len(rows.texts)),
             *decided.labels.get(head, [None] * len(decided.texts)),

@@ -257,6 +257,8 @@ def _judge(said: pd.DataFrame, rng: np.random.Generator) -> None:
     fixed = {
         "version_no": 1,
         "language": "id",
+        "agency_source": "rule",
+        "agency_confidence": 0.78,
         "route_rule": "umum",
         "intake_unit": "Admin kanal",
         "attachments": "[]",

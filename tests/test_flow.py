@@ -93,6 +93,18 @@ def test_thanks_are_kept_as_a_report_without_a_ticket(tmp_path: Path, make_setti
     assert rows(settings, "SELECT external_ref FROM reports ANTI JOIN links USING (report_id)") == [("JK2610030005",)]
 
 
+def test_advertising_opens_no_ticket_and_is_told_with_the_words_that_told(tmp_path: Path, make_settings: Make) -> None:
+    offer = {"nomor": "JK2610040009", "tanggal": "04/10/2026 08:00", "isi": "Slot gacor maxwin, klik link di bio bosku"}
+    write(tmp_path / "jaki" / "oktober.csv", [*ROWS, offer])
+    settings = make_settings(JAKI)
+    counts = run(settings).loaded.streams["jaki/app"]
+    assert (counts["reports"], counts["filtered"]) == (6, 1)
+    assert rows(settings, "SELECT source_ref, stage, reason FROM messages WHERE outcome = 'filtered'") == [
+        ("JK2610040009", "decode", "spam: Judi daring: gacor, klik, klik link, link di bio, maxwin, slot gacor")
+    ]
+    assert audit(settings).exact
+
+
 def test_a_second_run_pulls_nothing_and_changes_nothing(tmp_path: Path, make_settings: Make) -> None:
     write(tmp_path / "jaki" / "oktober.csv")
     settings = make_settings(JAKI)

@@ -59,6 +59,12 @@ def taught(settings: Settings, file: Path, *words: Any) -> dict[str, Any]:
     return json.loads(result.stdout[result.stdout.index("{") :])
 
 
+def told(settings: Settings) -> dict[str, Any]:
+    """What the doctor finds of it."""
+    result = kanal(settings, "doctor", "--json")
+    return next(check for check in json.loads(result.stdout) if check["check"] == "learned places")
+
+
 def placed(settings: Settings) -> dict[str, tuple[Any, ...]]:
     with duckdb.connect(str(settings.warehouse), read_only=True) as con:
         found = con.execute(
@@ -203,6 +209,7 @@ def test_a_damaged_file_says_what_to_do_and_one_of_another_city_is_not_used(
     gazetteer = places.read(settings.gazetteer)
     table, voice = places.learned_files(settings)
     assert learn.read(settings, gazetteer) is not None
+    assert told(settings)["ok"] is True
     city = tmp_path / "kota.csv"
     city.write_text(
         "kelurahan_code,kelurahan,kecamatan_code,kecamatan,kota_code,kota,postcode,lat,lon\n"
@@ -217,6 +224,9 @@ def test_a_damaged_file_says_what_to_do_and_one_of_another_city_is_not_used(
     voice.write_bytes(voice.read_bytes()[:500])
     with pytest.raises(SettingsError, match="run `kanal gazetteer learn` again, or delete it"):
         learn.read(settings, gazetteer)
+    assert told(settings)["ok"] is False
+    table.unlink()
+    assert told(settings)["ok"] is None
 
 
 def test_finished_tickets_teach_too_but_not_those_that_learning_placed(tmp_path: Path, make_settings: Make) -> None:

@@ -18,6 +18,7 @@ from pipelines import classifiers
 from pipelines import knowledge as known
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, default_models_dir
+from pipelines.transforms.agency import Trust
 from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import join
 from pipelines.transforms.redact import mask
@@ -163,6 +164,11 @@ SLIPS = [
     ),
     ("routing.toml", 'category = ["jalan"]', 'kategori = ["jalan"]', "rule 'jalan_marka' has unknown key 'kategori'"),
     ("routing.toml", "[[rule]]", "[rule]", "routing.toml"),
+    ("routing.toml", "certain = true", 'certain = "ya"', "is wrong: certain must be true or false"),
+    ("routing.toml", "confidence = 0.40", "confidence = 40", "rule 'halte' is wrong: confidence must be a share"),
+    ("routing.toml", "reported = 0.80", "reportet = 0.80", r"\[trust\] is wrong: reportet is unknown"),
+    ("routing.toml", 'clerks = ["national_system"', 'clerks = ["nasional"', "clerks names 'nasional', and no channel"),
+    ("agencies.toml", 'parent = "bina_marga"', 'parent = "bina"', "'up_alkal_bina_marga' names unknown parent 'bina'"),
     ("emergency.toml", "none = [", "nobody = [", "emergency.toml: rule 'bunuh_diri' has unknown key 'nobody'"),
     ("emergency.toml", "lompat + ketinggian", "lompat + tinggian", "names the list 'tinggian', which is not in"),
     ("emergency.toml", "lompat + ketinggian", "lompat", "together must name two lists"),
@@ -242,6 +248,33 @@ def test_routing_names_only_what_exists() -> None:
         assert rule["why"], rule["id"]
         if "upt" in rule:
             assert parents[rule["upt"]] == rule["agency"], rule["id"]
+
+
+def test_a_rule_is_certain_by_words_of_the_text_never_by_a_category_alone(settings: Settings) -> None:
+    routing = known.load(settings).routing
+    certain = [rule for rule in routing.rules if rule.certain]
+    assert [rule.id for rule in certain if not rule.any or rule.confidence is not None] == []
+    assert len(certain) == 10
+    trust = routing.trust
+    assert trust.doubt < trust.rule < trust.accept < trust.certain
+    assert trust.clerks == {
+        "lapor",
+        "governor_letter",
+        "media",
+        "pendopo",
+        "inspektorat",
+        "walikota",
+        "kecamatan",
+        "kelurahan",
+    }
+
+
+def test_models_of_an_older_shape_are_read_with_what_is_usual(slipped: Callable[[str, str, str], Settings]) -> None:
+    settings = slipped("routing.toml", "\n[trust]\n", "\n[[unread]]\n")
+    path = settings.models_dir / "classifier.toml"
+    kept = [x for x in path.read_text("utf-8").splitlines() if not x.startswith(("agency = ", "agency_doubt = "))]
+    path.write_text("\n".join(kept), "utf-8")
+    assert known.load(settings).routing.trust == Trust()
 
 
 def test_every_routing_rule_can_decide(settings: Settings) -> None:

@@ -158,10 +158,29 @@ _EMERGENCY_RULE = "ALTER TABLE tickets ADD COLUMN IF NOT EXISTS emergency_rule {
 
 def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(_EMERGENCY_RULE.format(text="VARCHAR"))
-    duck.comment_on(con, "tickets", TICKETS)
+    duck.comment_on(con, "tickets", duck.some_of(TICKETS, "emergency_rule"))
 
 
-_MIGRATIONS = {"0001_create_tables": _create, "0002_emergency_rule": _add_emergency_rule}
+# Who named the agency: before this came, only rules and people did. The confidence of tickets delivered before stays
+# empty until they are delivered again, which `kanal rebuild` does.
+_AGENCY_SOURCE = """
+ALTER TABLE tickets ADD COLUMN IF NOT EXISTS agency_source {text} DEFAULT 'rule';
+ALTER TABLE tickets ALTER COLUMN agency_source DROP DEFAULT;
+UPDATE tickets SET agency_source = 'person' WHERE route_rule = 'keputusan' AND agency_source = 'rule';
+ALTER TABLE tickets ADD COLUMN IF NOT EXISTS agency_confidence {real};
+"""
+
+
+def _add_agency_source(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(_AGENCY_SOURCE.format(text="VARCHAR", real="DOUBLE"))
+    duck.comment_on(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
+
+
+_MIGRATIONS = {
+    "0001_create_tables": _create,
+    "0002_emergency_rule": _add_emergency_rule,
+    "0003_agency_source": _add_agency_source,
+}
 
 
 class DuckStore:
@@ -313,8 +332,12 @@ def _create_postgres(con: psycopg.Connection) -> None:
             con.execute("INSERT INTO schema_migrations VALUES ('0003_numbers_are_the_databases', now())")
         if "0004_emergency_rule" not in done:
             con.execute(_EMERGENCY_RULE.format(text="text"))
-            _comment_postgres(con, "tickets", TICKETS)
+            _comment_postgres(con, "tickets", duck.some_of(TICKETS, "emergency_rule"))
             con.execute("INSERT INTO schema_migrations VALUES ('0004_emergency_rule', now())")
+        if "0005_agency_source" not in done:
+            con.execute(_AGENCY_SOURCE.format(text="text", real="double precision"))
+            _comment_postgres(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
+            con.execute("INSERT INTO schema_migrations VALUES ('0005_agency_source', now())")
 
 
 def _create_postgres_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:

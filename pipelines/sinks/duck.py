@@ -42,6 +42,11 @@ def create_table(name: str, schema: pa.Schema, *, primary_key: tuple[str, ...] =
     return f'CREATE TABLE IF NOT EXISTS "{name}" ({", ".join(columns)})'
 
 
+def some_of(schema: pa.Schema, *names: str) -> pa.Schema:
+    """The schema with these columns alone: what a migration adds and comments, whatever later ones will add."""
+    return pa.schema([schema.field(name) for name in names], metadata=schema.metadata)
+
+
 def comment_on(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
     """Descriptions of contracts as comments, so that any client shows them."""
     about = (schema.metadata or {}).get(b"description", b"").decode()

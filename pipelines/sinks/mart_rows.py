@@ -235,7 +235,7 @@ ROWS: dict[str, Mart] = {
         " its first report as the machine judged it. Decided ones (kanal review decide) leave at the next run.",
         """
         SELECT t.*, t.first_report_id AS report_id, r.category_model, r.category_runner_up, r.category_evidence,
-            r.place_evidence, r.place_candidates,
+            r.agency_model, r.agency_runner_up, r.place_evidence, r.place_candidates,
             row_number() OVER (ORDER BY t.emergency DESC, t.opened_at, t.ticket_id) AS place
         FROM snap.tickets t LEFT JOIN snap.reports r ON r.report_id = t.first_report_id
         WHERE t.review_reason IS NOT NULL AND t.open AND t.superseded_by IS NULL ORDER BY place
@@ -261,6 +261,8 @@ ROWS: dict[str, Mart] = {
                     "kelurahan_code",
                     "agency_id",
                     "unit",
+                    "agency_source",
+                    "agency_confidence",
                     "route_rule",
                     "intake_unit",
                     "channels",
@@ -275,6 +277,8 @@ ROWS: dict[str, Mart] = {
                     "category_model",
                     "category_runner_up",
                     "category_evidence",
+                    "agency_model",
+                    "agency_runner_up",
                     "place_evidence",
                     "place_candidates",
                 )

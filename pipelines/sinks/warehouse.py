@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.contracts import KEYS, WAREHOUSE, is_run_column
+from pipelines.errors import PermanentError
 from pipelines.sinks import duck
 
 _REPLACED = {"reports": "report_id", "tickets": "ticket_id", "vault": "report_id"}
@@ -27,29 +28,7 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
         duck.comment_on(con, name, schema)
 
 
-def _add_emergency_rule(con: duckdb.DuckDBPyConnection) -> None:
-    """Tickets of before get the rule of their first flagged report, as it stands now."""
-    con.execute("ALTER TABLE tickets ADD COLUMN IF NOT EXISTS emergency_rule VARCHAR")
-    con.execute(
-        "UPDATE tickets SET emergency_rule = f.rule FROM (SELECT l.ticket_id, arg_min(r.emergency_rule, l.arrival) AS rule"
-        " FROM links l JOIN reports r USING (report_id) WHERE r.emergency_rule IS NOT NULL GROUP BY 1) f"
-        " WHERE tickets.ticket_id = f.ticket_id AND emergency AND tickets.emergency_rule IS NULL"
-    )
-    duck.comment_on(con, "tickets", WAREHOUSE["tickets"])
-
-
-def _add_premises(con: duckdb.DuckDBPyConnection) -> None:
-    """Reports of before have none until they are refined again."""
-    for name in ("house_number", "block", "estate", "hamlet"):
-        con.execute(f'ALTER TABLE reports ADD COLUMN IF NOT EXISTS "{name}" VARCHAR')
-    duck.comment_on(con, "reports", WAREHOUSE["reports"])
-
-
-MIGRATIONS = {
-    "0001_create_tables": _create,
-    "0002_emergency_rule": _add_emergency_rule,
-    "0003_premises": _add_premises,
-}
+MIGRATIONS = {"0001_create_tables": _create}
 
 
 class Loads(NamedTuple):
@@ -141,9 +120,25 @@ class Warehouse:
             found[what] = self._one(sql)
         return found
 
+    def of_another_shape(self) -> list[str]:
+        """Tables whose columns are not those of the contracts, in whatever order."""
+        rows = self.con.execute(
+            "SELECT table_name, list(column_name) FROM duckdb_columns()"
+            " WHERE NOT internal AND database_name = current_database() GROUP BY table_name"
+        ).fetchall()
+        there = {name: set(columns) for name, columns in rows}
+        return [name for name, schema in WAREHOUSE.items() if there.get(name) != set(schema.names)]
+
     def table_hashes(self) -> dict[str, str]:
-        """A hash over all rows of each table, without the columns that only say how they were made."""
-        return {name: table_hash(self.con, name, schema) for name, schema in WAREHOUSE.items()}
+        """A hash over all rows of each table, without the columns that only say how they were made. Of a table of
+        another version's shape the rows are only counted."""
+        odd = self.of_another_shape()
+        return {
+            name: f"{self._one(f'SELECT count(*) FROM {name}')}:other columns"
+            if name in odd
+            else table_hash(self.con, name, schema)
+            for name, schema in WAREHOUSE.items()
+        }
 
     def reconciliation(self) -> list[dict[str, Any]]:
         """Per stream: messages and what became of them."""
@@ -190,7 +185,7 @@ _PROMISES = {
     ),
     "confidence outside 0..1": (
         "SELECT count(*) FROM reports WHERE NOT (kind_confidence BETWEEN 0 AND 1 AND category_confidence BETWEEN 0 AND 1"
-        " AND place_confidence BETWEEN 0 AND 1 AND completeness BETWEEN 0 AND 1)"
+        " AND agency_confidence BETWEEN 0 AND 1 AND place_confidence BETWEEN 0 AND 1 AND completeness BETWEEN 0 AND 1)"
     ),
 }
 
@@ -213,10 +208,19 @@ def open_warehouse(path: Path, *, wait_seconds: float = 60) -> Iterator[Warehous
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Warehouse]:
-    """An open, migrated warehouse, for whoever holds the writer's lock already."""
+def opened(path: Path, *, any_shape: bool = False) -> Iterator[Warehouse]:
+    """An open, migrated warehouse, for whoever holds the writer's lock already.
+
+    PermanentError where its columns are those of another version (any_shape: not then): landing gives them all anew, a
+    migration could only guess them.
+    """
     con = duck.connect(path, MIGRATIONS)
     try:
-        yield Warehouse(con)
+        warehouse = Warehouse(con)
+        if not any_shape and (odd := warehouse.of_another_shape()):
+            raise PermanentError(
+                f"{path} was made by another version of Kanal (table {odd[0]} has other columns); {duck.REBUILD}"
+            )
+        yield warehouse
     finally:
         con.close()

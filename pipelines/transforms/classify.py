@@ -1,8 +1,9 @@
-"""Masked reports -> kind and category, with confidence, runner-up and what it looked at.
+"""Masked reports -> kind, category and what the model thinks of the agency, with confidence and runner-up.
 
 Two judgements meet: the classifier's and the citizen's own choice. Which one counts is a rule, and
 `category_source` names it. Where neither is sure enough the category stays empty and the report
-waits for review. Belongs here: that rule. Not here: the model itself (classifier).
+waits for review. Belongs here: that rule, and every question the model is asked, in one pass. Not
+here: the model itself (classifier), which agency counts (agency).
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Thresholds:
 
     accept: the model alone is believed from here on. override: from here on it is believed against
     the citizen's choice. reported: how far a citizen's choice is believed where the model is unsure.
-    kind: below it the kind is a complaint, by far the most frequent. asks: words of whoever asks for
+    kind: below it the kind is a complaint, by far the most frequent. agency, agency_doubt: see agency.Trust
+    (accept, doubt). asks: words of whoever asks for
     something, which thanks alone never do.
     """
 
@@ -54,6 +56,8 @@ class Thresholds:
     override: float
     reported: float
     kind: float
+    agency: float = 0.85
+    agency_doubt: float = 0.60
     asks: re.Pattern[str] | None = None
 
 
@@ -65,7 +69,8 @@ def fold_label(label: str) -> str:
 
 
 def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, thresholds: Thresholds) -> pd.DataFrame:
-    """Add kind*, category* columns of contracts.REPORTS.
+    """Add kind*, category* columns of contracts.REPORTS, agency_model and agency_runner_up as the model labels them
+    (None where it judges no agency), and agency_sure, its confidence, which route takes away.
 
     reports: text, title (masked), category_reported (label as written, or None).
     """
@@ -101,7 +106,21 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         category_evidence=evidence,
         category_reported=reported,
         category_label=labels,
+        **_agency(judged.get("agency"), len(spoken)),
     )
+
+
+def _agency(judged: Any, reports: int) -> dict[str, Any]:
+    """The columns that the head for agencies fills, where the model has one."""
+    if judged is None:
+        empty = pd.array([None] * reports, dtype="string")
+        return {"agency_model": empty, "agency_runner_up": empty, "agency_sure": 0.0}
+    names = judged.labels
+    return {
+        "agency_model": [names[i] for i in judged.first],
+        "agency_runner_up": [names[i] for i in judged.second],
+        "agency_sure": judged.confidence,
+    }
 
 
 def words_pattern(words: Sequence[str]) -> re.Pattern[str]:

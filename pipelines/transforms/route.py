@@ -1,14 +1,15 @@
 """Classified, located reports -> who must act, how complete it is, whether it is an emergency.
 
-Rules are data in models/routing.toml and emergency.toml: ordered, first that holds decides, and the
-rule's id travels with the decision. Belongs here: reading those rules over a table.
+Rules are data in models/routing.toml and emergency.toml: ordered, the first that holds speaks, and its
+id travels with the decision. Belongs here: reading those rules over a table, and which unit of an
+agency acts. Not here: whether rule, classifier or source names the agency (agency).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipelines.contracts import column
+from pipelines.transforms.agency import NOTHING, PERSON, RULE, Chosen, Opinion, Trust, choose, opinions
 from pipelines.transforms.emergency import Alarms
 
 _WORDS = re.compile(r"[a-z0-9]+")
@@ -26,7 +28,8 @@ _ENOUGH = 60  # characters that describe a matter
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One routing rule. categories empty: any; any/none: folded phrases, None where there are none."""
+    """One routing rule. categories empty: any; any/none: folded phrases, None where there are none; certain: no
+    other judgement counts against it; confidence: how often it is right, None for what Trust says of its kind."""
 
     id: str
     categories: frozenset[str]
@@ -35,21 +38,24 @@ class Rule:
     areas: frozenset[str]
     agency: str
     upt: str | None
+    certain: bool = False
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Agency:
-    """suku_dinas: name of its unit per kota, where it has such units."""
+    """suku_dinas: name of its unit per kota, where it has such units; parent: the agency it is itself a unit of."""
 
     id: str
     name: str
     kind: str
     suku_dinas: str | None
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
 class Routing:
-    """Everything routing knows. channels: id -> (geo_tagged, responsible)."""
+    """Everything routing knows. channels: id -> (geo_tagged, responsible); names: folded name of an agency -> id."""
 
     rules: Sequence[Rule]
     alarms: Alarms
@@ -57,6 +63,21 @@ class Routing:
     kota_names: Mapping[str, str]
     kelurahan_names: Mapping[str, str]
     channels: Mapping[str, tuple[bool, str]]
+    trust: Trust = field(default_factory=Trust)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def owner(self) -> Mapping[str, str]:
+        """Agency -> the one it is a unit of, or itself."""
+        return {a.id: a.parent or a.id for a in self.agencies.values()}
+
+    @cached_property
+    def said(self) -> Mapping[str, Chosen]:
+        """What each rule says by itself, by its id."""
+        kinds = {True: self.trust.certain, False: self.trust.rule}
+        return {
+            r.id: Chosen(r.agency, RULE, kinds[r.certain] if r.confidence is None else r.confidence) for r in self.rules
+        }
 
     @cached_property
     def phrases(self) -> Phrases:
@@ -117,10 +138,12 @@ def _once(word: str) -> tuple[str, ...]:
 
 
 class Assigned(NamedTuple):
-    """Who must act, and which rule said so; intake_unit: who looks first."""
+    """Who must act, whose judgement that is, and which rule held; intake_unit: who looks first."""
 
     agency_id: str
     unit: str
+    agency_source: str
+    agency_confidence: float
     route_rule: str
     intake_unit: str
 
@@ -133,42 +156,47 @@ def assign(
     kota: str | None,
     kelurahan: str | None,
     routing: Routing,
-    agency: str | None = None,
+    chosen: Chosen | None = None,
 ) -> Assigned:
-    """Who must act on what was said there. agency: decided by a person, so only its unit is looked for;
-    where the rules agree with that person, their unit stands (a UPT is known to rules alone)."""
-    found = routing.phrases.within(fold(said))
-    return _assigned(found, channel, category, kota, kelurahan, routing, agency)
+    """Who must act on what was said there. chosen: what decides instead of the rules, so only its unit is looked
+    for; where the rules name the same agency, their unit stands (a UPT is known to rules alone)."""
+    rule = _first(_rules(routing, category), routing.phrases.within(fold(said)), kota)
+    return _assigned(rule, chosen or routing.said[rule.id], channel, kota, kelurahan, routing)
+
+
+def _rules(routing: Routing, category: str | None) -> Sequence[Rule]:
+    rules = routing.by_category
+    return rules[category] if category in rules else rules[None]
 
 
 def _assigned(
-    found: set[str],
-    channel: str,
-    category: str | None,
-    kota: str | None,
-    kelurahan: str | None,
-    routing: Routing,
-    agency: str | None = None,
+    rule: Rule, chosen: Chosen, channel: str, kota: str | None, kelurahan: str | None, routing: Routing
 ) -> Assigned:
-    rules = routing.by_category
-    rule = _first(rules[category] if category in rules else rules[None], found, kota)
     geo_tagged, responsible = routing.channels.get(channel, (False, channel))
     intake = f"Kelurahan {routing.kelurahan_names[kelurahan]}" if geo_tagged and kelurahan else responsible
-    acting = rule.upt or rule.agency if agency in (None, rule.agency) else agency
+    acting, source, confidence = chosen
+    agency = acting if source in (RULE, PERSON) else routing.owner[acting]
+    if acting == rule.agency and rule.upt:
+        acting = rule.upt
     unit = _unit(routing.agencies[acting], kota, kelurahan, routing, upt=acting == rule.upt)
-    return Assigned(agency or rule.agency, unit, BY_PERSON if agency else rule.id, intake)
+    return Assigned(agency, unit, source, confidence, BY_PERSON if source == PERSON else rule.id, intake)
 
 
 def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
-    """Add agency_id, unit, route_rule, intake_unit, completeness, emergency*, review_reason.
+    """Add agency_id, unit, agency_*, route_rule, intake_unit, completeness, emergency*, review_reason.
 
-    reports: text, title, channel, category, place and address columns, lat, attachment_count.
-    accept_place: place confidence below which a person should look.
+    reports: text, title, channel, category, place and address columns, lat, attachment_count, what source and
+    classifier say of the agency. accept_place: place confidence below which a person should look.
     """
+    said, thought = opinions(reports, names=routing.names, known=routing.agencies, words=fold)
     pointers = zip(*(column(reports, c) for c in _POINTERS), strict=True)
     told = zip(*(column(reports, c) for c in _NEEDED), strict=True)
-    rows = [_decide(row, sum(map(bool, p)), routing, accept_place) for row, p in zip(told, pointers, strict=True)]
-    return reports.assign(**pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series"))
+    rows = [
+        _decide(row, sum(map(bool, p)), opinion, routing, accept_place)
+        for row, p, opinion in zip(told, pointers, said, strict=True)
+    ]
+    added = pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series")
+    return reports.drop(columns="agency_sure").assign(**thought, **added)
 
 
 _NEEDED = (
@@ -187,10 +215,7 @@ _NEEDED = (
 )
 _POINTERS = ("street", "house_number", "block", "estate", "hamlet", "rt", "landmark")  # what leads to the spot
 _ADDED = [
-    "agency_id",
-    "unit",
-    "route_rule",
-    "intake_unit",
+    *Assigned._fields,
     "completeness",
     "emergency",
     "emergency_rule",
@@ -198,12 +223,18 @@ _ADDED = [
 ]
 
 
-def _decide(row: tuple, pointers: int, routing: Routing, accept_place: float) -> tuple:
+def _decide(row: tuple, pointers: int, opinion: Opinion, routing: Routing, accept_place: float) -> tuple:
     (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, lat, photos) = row
     said = f"{title} {text}" if title else text
     words = fold(said)
     found = routing.phrases.within(words)
-    assigned = _assigned(found, channel, category, kota, kelurahan, routing)
+    rule = _first(_rules(routing, category), found, kota)
+    chosen, unsure = routing.said[rule.id], False
+    if opinion is not NOTHING:
+        chosen, unsure = choose(
+            chosen, opinion, channel=channel, certain=rule.certain, trust=routing.trust, owner=routing.owner
+        )
+    assigned = _assigned(rule, chosen, channel, kota, kelurahan, routing)
     alarm = routing.alarms.of(said, words, fold)
     has_point = lat is not None and lat == lat
     spot = 1.0 if has_point or pointers > 1 else 0.5 if pointers or address else 0.0
@@ -213,13 +244,15 @@ def _decide(row: tuple, pointers: int, routing: Routing, accept_place: float) ->
         _completeness(len(said), area, spot, photo=bool(photos)),
         alarm is not None,
         alarm,
-        ",".join(_doubts(category, method, place_sure, accept_place)) or None,
+        ",".join(_doubts(category, method, place_sure, accept_place, unsure=unsure)) or None,
     )
 
 
-def _doubts(category: str | None, method: str, place_sure: float, accept_place: float) -> list[str]:
-    """Why a person should look."""
+def _doubts(category: str | None, method: str, place_sure: float, accept_place: float, *, unsure: bool) -> list[str]:
+    """Why a person should look; unsure: of the agency."""
     reasons = [] if category else ["kategori_tidak_yakin"]
+    if unsure:
+        reasons.append("instansi_tidak_yakin")
     if method == "none":
         reasons.append("lokasi_tidak_ada")
     elif method == "outside":

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import orjson
 import pandas as pd
 
-from pipelines.contracts import STATUSES, TICKET_EVENTS, TICKETS, column, short_hash, ticket_no_of
+from pipelines.contracts import TICKET_EVENTS, TICKETS, UNTOUCHED, column, short_hash, status_of, ticket_no_of
+from pipelines.transforms.agency import MODEL, PERSON, REPORTED, Chosen
 from pipelines.transforms.route import BY_PERSON, Routing, assign
 
 _PLACE = ("kelurahan_code", "kecamatan_code", "kota_code", "place_method", "lat", "lon")
-_JUDGED = ("category", "category_confidence", "agency_id", "unit", "route_rule", "intake_unit")
+_AGENCY = ("agency_id", "unit", "agency_source", "agency_confidence", "route_rule", "intake_unit")
+_JUDGED = ("category", "category_confidence", *_AGENCY)
 _CLOSED = frozenset(("selesai", "ditolak"))
-UNTOUCHED = "menunggu"  # nobody acts on it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +141,6 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
     )[TICKETS.names]
 
 
-def status_of(label: Any) -> str | None:
-    """A status as a channel writes it -> ours; None for no or an unknown one."""
-    if not isinstance(label, str):
-        return None
-    folded = "_".join(label.lower().split())
-    return folded if folded in STATUSES else None
-
-
 def _due(
     clock: str, channels: Sequence[str], opened: Sequence[datetime], clocks: Sequence[Clock]
 ) -> list[datetime | None]:
@@ -236,7 +229,7 @@ def _status(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
             row[name] = event[name]
             row["review_reason"] = None
     if event.get("agency_id") or event.get("unit"):
-        row["route_rule"] = BY_PERSON
+        row["route_rule"], row["agency_source"], row["agency_confidence"] = BY_PERSON, PERSON, 1.0
     if event.get("agency_id") and not event.get("unit") and event["agency_id"] != before:
         row["unit"] = event.get("agency_name") or event["agency_id"]  # which unit, only the officer could say
     detail = {k: event[k] for k in ("category", "agency_id", "unit", "kelurahan_code", "note") if event.get(k)}
@@ -249,19 +242,21 @@ def decide(row: dict[str, Any], decision: Mapping[str, Any], routing: Routing) -
     """Take over into a ticket's row (in place) what a person decided; what was not decided is looked up anew.
 
     decision: category, agency_id, kind, kelurahan_code, each text or None. Agency and unit follow
-    category and area by the rules, but for an agency that a person chose, and a ticket that
-    somebody acts on already: those change only where the decision names an agency.
+    category and area by the rules, but for an agency that a person chose, one that the source named,
+    and one of the classifier as long as the category stays what it was; those keep their agency, and
+    its unit follows. A ticket that somebody acts on already changes only where the decision names an agency.
     """
     category, agency, kelurahan = (decision[name] for name in ("category", "agency_id", "kelurahan_code"))
     row["kind"] = decision["kind"] or row["kind"]
+    chosen = Chosen(agency, PERSON, 1.0) if agency else _kept(row, category, routing)
     if category:
         row["category"], row["category_confidence"] = category, 1.0
     if kelurahan:
         if kelurahan != row["kelurahan_code"] and row["place_method"] == "landmark":
             row["lat"] = row["lon"] = None  # the point was that of the landmark, not the citizen's
         row.update({"kelurahan_code": kelurahan, "place_method": "person"} | parents_of(kelurahan))
-    chosen = row["route_rule"] == BY_PERSON
-    if agency or (row["status"] == UNTOUCHED and (kelurahan or (category and not chosen))):
+    by_person = row["route_rule"] == BY_PERSON
+    if agency or (row["status"] == UNTOUCHED and (kelurahan or (category and not by_person))):
         assigned = assign(
             row["description"],
             channel=row["channels"][0],
@@ -269,13 +264,24 @@ def decide(row: dict[str, Any], decision: Mapping[str, Any], routing: Routing) -
             kota=row["kota_code"],
             kelurahan=row["kelurahan_code"],
             routing=routing,
-            agency=agency or (row["agency_id"] if chosen else None),
+            chosen=chosen,
         )
         row.update(assigned._asdict())
     for name in ("category", "agency_id", "unit", "kelurahan_code"):
         if row[f"suggested_{name}"] == row[name]:
             row[f"suggested_{name}"] = None
     row["frozen"], row["review_reason"] = True, None
+
+
+def _kept(row: Mapping[str, Any], category: str | None, routing: Routing) -> Chosen | None:
+    """The ticket's agency, where a decision that names none leaves it; None where rules are to be asked anew."""
+    source = row["agency_source"]
+    if source == PERSON:
+        return Chosen(row["agency_id"], PERSON, row["agency_confidence"])
+    if source == REPORTED or (source == MODEL and category in (None, row["category"])):
+        units = (a.id for a in routing.agencies.values() if (a.parent, a.name) == (row["agency_id"], row["unit"]))
+        return Chosen(next(units, row["agency_id"]), source, row["agency_confidence"])
+    return None
 
 
 def parents_of(kelurahan_code: str | None) -> dict[str, str]:

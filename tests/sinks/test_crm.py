@@ -123,6 +123,38 @@ def test_the_store_has_every_column_of_the_contract(settings: Settings, query: Q
     assert [n for (n,) in names] == TICKETS.names
 
 
+OLDER = """
+ALTER TABLE tickets DROP COLUMN agency_source;
+ALTER TABLE tickets DROP COLUMN agency_confidence;
+ALTER TABLE tickets DROP COLUMN emergency_rule;
+DELETE FROM schema_migrations WHERE name LIKE '%agency_source' OR name LIKE '%emergency_rule'
+"""
+
+
+def test_a_store_of_an_older_shape_gets_who_named_the_agency_and_keeps_what_officers_own(
+    settings: Settings, query: Query
+) -> None:
+    rows = made.rows(20)
+    with opened(settings, rows) as warehouse:
+        deliver(settings, warehouse)
+        for statement in OLDER.split(";"):
+            query(statement)
+        query("UPDATE tickets SET status = 'proses'")
+        query("UPDATE tickets SET route_rule = 'keputusan' WHERE ticket_id = (SELECT min(ticket_id) FROM tickets)")
+        n = rows["tickets"].num_rows
+        with crm.open_crm(settings) as store:
+            assert store.watermark() == warehouse.next_arrival()
+        told = "SELECT agency_source, agency_confidence FROM tickets ORDER BY ticket_id"
+        assert query(told) == [("person", None), *[("rule", None)] * (n - 1)]
+        assert deliver(settings, warehouse, everything=True) == n
+        assert query(told) == [("rule", 0.78)] * n
+        assert query("SELECT DISTINCT status FROM tickets") == [("proses",)]
+        assert deliver(settings, warehouse, everything=True) == 0
+        later = made.rows(20, entry=1)
+        warehouse.write(later)
+        assert deliver(settings, warehouse, everything=True) == later["tickets"].num_rows
+
+
 def test_contacts_never_reach_the_duckdb_store(tmp_path: Path) -> None:
     settings = made.settings(tmp_path / "data")
     with opened(settings, made.rows(300)) as warehouse:

@@ -227,37 +227,3 @@ def test_what_lies_beside_the_file_is_for_its_owner_alone_too(path: Path) -> Non
         warehouse.write(made.rows(30))
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
     assert modes["warehouse.duckdb.wal"] == modes["warehouse.duckdb"] == 0o600
-
-
-def test_tickets_of_an_older_warehouse_get_the_rule_of_their_first_flagged_report(path: Path) -> None:
-    write(path)
-    with duckdb.connect(str(path)) as con:
-        [(report, ticket)] = con.execute(
-            "SELECT report_id, ticket_id FROM links JOIN tickets USING (ticket_id) WHERE report_count > 1"
-            " ORDER BY links.arrival DESC LIMIT 1"
-        ).fetchall()
-        con.execute("UPDATE reports SET emergency = true, emergency_rule = 'gas' WHERE report_id = ?", [report])
-        con.execute("UPDATE tickets SET emergency = true WHERE ticket_id = ?", [ticket])
-        con.execute("ALTER TABLE tickets DROP COLUMN emergency_rule")
-        con.execute("DELETE FROM schema_migrations WHERE name = '0002_emergency_rule'")
-    with open_warehouse(path) as warehouse:
-        rows = warehouse.con.execute("SELECT ticket_id, emergency_rule FROM tickets WHERE emergency").fetchall()
-        assert dict(rows)[ticket] == "gas"
-        assert {rule for _, rule in rows} <= {"gas", "kebakaran"}
-        # Written by name: the column stands last now.
-        again = warehouse.rows_of("tickets", "ticket_id", [ticket])
-        duck.replace(warehouse.con, "tickets", again.select(WAREHOUSE["tickets"].names), "ticket_id")
-        assert warehouse.rows_of("tickets", "ticket_id", [ticket]).to_pylist() == again.to_pylist()
-
-
-def test_an_older_warehouse_gets_the_columns_of_house_block_estate_and_kampung(path: Path) -> None:
-    write(path)
-    with duckdb.connect(str(path)) as con:
-        for name in ("house_number", "block", "estate", "hamlet"):
-            con.execute(f"ALTER TABLE reports DROP COLUMN {name}")
-        con.execute("DELETE FROM schema_migrations WHERE name = '0003_premises'")
-    with open_warehouse(path) as warehouse:
-        columns = [name for name, *_ in warehouse.con.execute("DESCRIBE reports").fetchall()]
-        assert sorted(columns) == sorted(WAREHOUSE["reports"].names)
-        again = warehouse.rows_of("reports", "source_ref", ["none"]).select(WAREHOUSE["reports"].names)
-        duck.replace(warehouse.con, "reports", again, "report_id")

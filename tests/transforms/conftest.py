@@ -37,7 +37,7 @@ def reports() -> Callable[..., pd.DataFrame]:
 
     def make(texts: list[str], **given: list[Any]) -> pd.DataFrame:
         words = ("title", "address_text", "kelurahan_reported", "kecamatan_reported", "kota_reported",
-                 "category_reported")  # fmt: skip
+                 "category_reported", "agency_reported", "status_reported")  # fmt: skip
         empty = [None] * len(texts)
         table: dict[str, Any] = {"text": texts, "channel": given.get("channel", ["jaki"] * len(texts))}
         table |= {name: given.get(name, empty) for name in words}

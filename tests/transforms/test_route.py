@@ -13,6 +13,7 @@ from read_cases import cases
 
 from pipelines.contracts import column
 from pipelines.knowledge import Knowledge
+from pipelines.transforms.agency import Chosen, Opinion, Trust, choose
 from pipelines.transforms.route import Phrases, fold, phrases, route
 
 
@@ -27,9 +28,13 @@ def located(reports: pd.DataFrame, knowledge: Knowledge, codes: list[str | None]
         "kota_code": [None if r is None else gazetteer.kota_of[r] for r in rows],
         "place_method": ["none" if r is None else "named" for r in rows],
         "place_confidence": [0.0 if r is None else 0.9 for r in rows],
+        "agency_model": [None] * len(rows),
+        "agency_runner_up": [None] * len(rows),
+        "agency_sure": [0.0] * len(rows),
     } | {name: [None] * len(rows) for name in ("street", "house_number", "block", "estate", "hamlet", "rt", "landmark")}
+    numbers = ("place_confidence", "agency_sure")
     return reports.assign(
-        **{k: pd.Series(v, dtype=object if k != "place_confidence" else float) for k, v in (place | given).items()}
+        **{k: pd.Series(v, dtype=float if k in numbers else object) for k, v in (place | given).items()}
     )
 
 
@@ -157,3 +162,149 @@ def test_a_word_said_twice_is_written_with_a_two() -> None:
     assert fold("Umbul2, gorong2 12 m2 B2") == ["umbul", "umbul", "gorong", "gorong", "12", "m2", "b2"]
     assert phrases(["Umbul-umbul", ""]) == {"umbul umbul"}
     assert phrases([]) is None
+
+
+# --- which judgement names the agency ---
+
+TEBET = "31.74.01.1001"
+SELATAN = "Kota Administrasi Jakarta Selatan"
+# Rule `taman` (pertamanan, not certain) holds for the first, `lampu_jalan` (bina_marga, certain) for the second.
+POND, LAMP = ("Kolam resapan meluap", "taman"), ("Lampu jalan padam seminggu", "penerangan_listrik")
+JUDGED = ("agency_id", "unit", "agency_source", "agency_confidence", "route_rule", "review_reason")
+
+
+def judged(
+    said: tuple[str, str], knowledge: Knowledge, reports: Callable[..., pd.DataFrame], *, channel: str = "jaki",
+    reported: str | None = None, status: str | None = None, **model: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    """How one report in Tebet Timur is routed; model: agency_model and agency_sure."""
+    frame = reports([said[0]], channel=[channel], agency_reported=[reported], status_reported=[status])
+    frame = located(frame, knowledge, [TEBET], category=[said[1]], **{k: [v] for k, v in model.items()})
+    routed = route(frame, routing=knowledge.routing, accept_place=0.5)
+    assert "agency_sure" not in routed
+    return tuple(column(routed, c)[0] for c in JUDGED)
+
+
+def test_without_a_head_for_agencies_the_rule_decides_with_its_own_confidence(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    trust = own_knowledge.routing.trust
+    taman = f"Suku Dinas Pertamanan dan Hutan Kota {SELATAN}"
+    assert judged(POND, own_knowledge, reports) == ("pertamanan", taman, "rule", trust.rule, "taman", None)
+    lamp = f"Suku Dinas Bina Marga {SELATAN}"
+    assert judged(LAMP, own_knowledge, reports) == ("bina_marga", lamp, "rule", trust.certain, "lampu_jalan", None)
+    weak = judged(("Mohon dibantu", "lainnya"), own_knowledge, reports)
+    assert weak[2:5] == ("rule", 0.35, "lainnya")
+
+
+def test_a_certain_rule_goes_before_a_sure_model_and_a_clerk(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    alone = judged(LAMP, own_knowledge, reports)
+    assert judged(LAMP, own_knowledge, reports, agency_model="sda", agency_sure=0.99) == alone
+    assert judged(LAMP, own_knowledge, reports, channel="pendopo", reported="Dinas Sosial") == alone
+
+
+def test_a_sure_model_goes_before_a_rule_that_is_not_certain_and_the_unit_follows(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    def told(agency: str, said: tuple[str, str] = POND) -> tuple[Any, ...]:
+        return judged(said, own_knowledge, reports, agency_model=agency, agency_sure=0.9)
+
+    assert told("sda") == ("sda", f"Suku Dinas Sumber Daya Air {SELATAN}", "model", 0.9, "taman", None)
+    assert told("kelurahan")[:3] == ("kelurahan", "Kelurahan Tebet Timur", "model")
+    # A label that is a unit or company names the agency it belongs to, and stands as the unit.
+    assert told("pam_jaya")[:3] == ("bp_bumd", "Perumda Air Minum Jaya", "model")
+    # Of one agency the rules may know the unit.
+    keeper = ("Juru parkir minta uang", "parkir_liar")
+    assert told("perhubungan", keeper)[:3] == ("perhubungan", "Unit Pengelola Perparkiran", "model")
+
+
+def test_an_unsure_model_leaves_the_rule_and_a_person_looks_where_they_differ(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    trust = own_knowledge.routing.trust
+
+    def told(agency: str, sure: float, said: tuple[str, str] = POND) -> tuple[Any, ...]:
+        return judged(said, own_knowledge, reports, agency_model=agency, agency_sure=sure)[2:]
+
+    assert told("sda", trust.accept - 0.01) == ("rule", trust.rule, "taman", "instansi_tidak_yakin")
+    assert told("sda", trust.doubt) == ("rule", trust.rule, "taman", "instansi_tidak_yakin")
+    assert told("sda", trust.doubt - 0.01) == ("rule", trust.rule, "taman", None)
+    assert told("up_ragunan", 0.8) == ("rule", 0.8, "taman", None)  # of the same agency: both say so
+    assert told("sda", 0.6, LAMP) == ("rule", trust.certain, "lampu_jalan", None)
+
+
+@pytest.mark.parametrize(
+    ("channel", "status", "label", "agency", "unit", "source"),
+    [
+        # clerks at desks and in the national system are believed, citizens' tags are not
+        ("pendopo", None, "Dinas Sosial", "dinsos", f"Suku Dinas Sosial {SELATAN}", "reported"),
+        ("lapor", "Menunggu", "dinas  SOSIAL", "dinsos", f"Suku Dinas Sosial {SELATAN}", "reported"),
+        ("twitter", None, "Dinas Sosial", "pertamanan", f"Suku Dinas Pertamanan dan Hutan Kota {SELATAN}", "rule"),
+        ("jaki", "Menunggu", "Kelurahan Tebet Timur", "pertamanan", f"Suku Dinas Pertamanan dan Hutan Kota {SELATAN}", "rule"),
+        # whoever acts already is a fact, by whatever channel
+        ("jaki", "Proses", "Kelurahan Tebet Timur", "kelurahan", "Kelurahan Tebet Timur", "reported"),
+        ("jaki", "Selesai", "Suku Dinas Sosial Jakarta Selatan", "dinsos", f"Suku Dinas Sosial {SELATAN}", "reported"),
+        ("lapor", None, "RSUD Tebet", "dinkes", "Rumah Sakit Umum Daerah", "reported"),
+        # who is in no list is nobody
+        ("lapor", "Proses", "Pemerintah Provinsi DKI Jakarta", "pertamanan", f"Suku Dinas Pertamanan dan Hutan Kota {SELATAN}", "rule"),
+    ],
+)  # fmt: skip
+def test_who_is_named_by_a_clerk_or_acts_already_is_believed(
+    channel: str, status: str | None, label: str, agency: str, unit: str, source: str, own_knowledge: Knowledge,
+    reports: Callable[..., pd.DataFrame],
+) -> None:  # fmt: skip
+    found = judged(POND, own_knowledge, reports, channel=channel, status=status, reported=label)
+    assert found[:3] == (agency, unit, source)
+    trust = own_knowledge.routing.trust
+    acted = trust.acted if status not in (None, "Menunggu") else trust.reported
+    assert found[3:] == (acted if source == "reported" else trust.rule, "taman", None)
+
+
+def test_who_acts_already_goes_before_a_certain_rule_and_a_clerk_before_a_sure_model(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    assert judged(LAMP, own_knowledge, reports, reported="Dinas Sosial", status="Koordinasi")[0] == "dinsos"
+    found = judged(
+        POND, own_knowledge, reports, channel="pendopo", reported="Dinsos", agency_model="sda", agency_sure=0.99
+    )
+    assert found[:3] == ("dinsos", f"Suku Dinas Sosial {SELATAN}", "reported")
+
+
+def test_labels_of_another_citys_classifier_name_no_agency(
+    own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    assert judged(POND, own_knowledge, reports, agency_model="Dinas Terang", agency_sure=0.99)[0] == "pertamanan"
+    frame = located(
+        reports(["a", "b"]), own_knowledge, [None, None], agency_model=["sda", "Dinas Terang"],
+        agency_runner_up=["Dinas Basah", "dinsos"],
+    )  # fmt: skip
+    routed = route(frame, routing=own_knowledge.routing, accept_place=0.5)
+    assert (column(routed, "agency_model"), column(routed, "agency_runner_up")) == (["sda", None], [None, "dinsos"])
+
+
+shares = st.floats(0, 1)
+agencies = st.sampled_from(["sda", "perhubungan", "up_spll"])
+OWNER = {"sda": "sda", "perhubungan": "perhubungan", "up_spll": "perhubungan"}
+
+
+@given(
+    st.builds(Chosen, agencies, st.just("rule"), shares),
+    st.builds(Opinion, st.none() | agencies, shares, st.none() | agencies, st.booleans()),
+    st.sampled_from(["lapor", "twitter"]),
+    st.booleans(),
+)
+def test_one_of_the_judgements_counts_and_a_person_looks_only_where_two_unsure_ones_differ(
+    rule: Chosen, opinion: Opinion, channel: str, certain: bool
+) -> None:
+    trust = Trust(clerks=frozenset(["lapor"]))
+    found, unsure = choose(rule, opinion, channel=channel, certain=certain, trust=trust, owner=OWNER)
+    assert found.agency == {"rule": rule.agency, "model": opinion.model, "reported": opinion.reported}[found.source]
+    assert found.source != "model" or (opinion.sure >= trust.accept and not certain)
+    assert 0 <= found.confidence <= 1
+    assert found.source != "reported" or opinion.acted or (channel == "lapor" and not certain)
+    if unsure:
+        assert found == rule
+        assert OWNER[opinion.model or ""] != OWNER[rule.agency]
+        assert max(opinion.sure, rule.confidence) < trust.accept

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, to_frame, to_table
+from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, status_of, to_frame, to_table
 from pipelines.transforms.emergency import Alarms
 from pipelines.transforms.route import Agency, Routing, Rule
-from pipelines.transforms.ticket import Change, Clock, apply, status_of
+from pipelines.transforms.ticket import Change, Clock, apply
 
 SAID = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
 CLOCKS = (
@@ -55,7 +55,8 @@ ROUTING = Routing(
     alarms=Alarms([]),
     agencies={
         "bina_marga": agency("bina_marga", office="Sudin BM"), "pertamanan": agency("pertamanan", office="Sudin Taman"),
-        "dishub": agency("dishub"), "tj": agency("tj", "bumd"), "lurah": agency("lurah", "kelurahan"), "biro": agency("biro"),
+        "dishub": agency("dishub"), "tj": Agency("tj", "Dinas tj", "bumd", None, "dishub"),
+        "lurah": agency("lurah", "kelurahan"), "biro": agency("biro"),
     },
     kota_names={"31.71": "Pusat", "31.74": "Selatan"},
     kelurahan_names={"31.71.07.1001": "Gelora", "31.74.01.1001": "Tebet"},
@@ -234,6 +235,40 @@ def test_an_agency_that_a_person_chose_stays_with_later_decisions_on_category_an
     assert told(ticket, "category", "agency_id", "unit", "route_rule") == ("jalan", "lurah", "Dinas lurah", "keputusan")
     ticket, _ = after(decided(2, agency_id="lurah"), decided(3, kelurahan_code="31.71.07.1001"), first=UNSURE)
     assert told(ticket, "agency_id", "unit", "route_rule") == ("lurah", "Kelurahan Gelora", "keputusan")
+
+
+def test_an_agency_of_the_source_stays_with_a_decided_category_and_its_unit_follows_the_place() -> None:
+    named = UNSURE | {"agency_id": "bina_marga", "unit": "Dinas bina_marga", "agency_source": "reported"}
+    ticket, _ = after(decided(2, category="pohon", kelurahan_code="31.74.01.1001"), first=named)
+    assert told(ticket, "category", "agency_id", "unit", "agency_source", "route_rule") == (
+        "pohon", "bina_marga", "Sudin BM Selatan", "reported", "pohon",
+    )  # fmt: skip
+
+
+def test_an_agency_of_the_classifier_stays_with_a_decided_place_but_not_with_another_category() -> None:
+    thought = report(1, agency_id="dishub", unit="Dinas tj", agency_source="model", agency_confidence=0.9)
+    ticket, _ = after(decided(2, kelurahan_code="31.74.01.1001"), first=thought)
+    assert told(ticket, "agency_id", "unit", "agency_source", "agency_confidence") == (
+        "dishub",
+        "Dinas tj",
+        "model",
+        0.9,
+    )
+    ticket, _ = after(decided(2, category="jalan"), first=thought)
+    assert told(ticket, "category", "agency_id", "agency_source") == ("jalan", "dishub", "model")
+    ticket, _ = after(decided(2, category="pohon"), first=thought)
+    assert told(ticket, "agency_id", "unit", "agency_source", "agency_confidence") == (
+        "pertamanan", "Dinas pertamanan", "rule", 0.78,
+    )  # fmt: skip
+
+
+def test_a_person_who_names_the_agency_is_its_source_be_it_a_reviewer_or_an_officer() -> None:
+    thought = report(1, agency_id="dishub", agency_source="model", agency_confidence=0.9)
+    for change in (decided(2, agency_id="pertamanan"), status(2, agency_id="pertamanan")):
+        ticket, _ = after(change, edited(3, thought, agency_id="sda", agency_source="model"), first=thought)
+        assert told(ticket, "agency_id", "agency_source", "agency_confidence", "suggested_agency_id") == (
+            "pertamanan", "person", 1.0, "sda",
+        )  # fmt: skip
 
 
 def test_where_the_rules_agree_with_the_chosen_agency_their_unit_stands() -> None:

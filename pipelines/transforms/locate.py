@@ -52,7 +52,7 @@ _COMPASS = frozenset("timur barat utara selatan tengah lor kidul wetan kulon".sp
 _BORROWED = frozenset(
     """
     indah jaya permai asri baru lama tama mukti mulya mulyo madya harapan kencana residence regency square plaza park
-    garden estate village city kuburan
+    kuburan
     """.split()
 )
 _BREAK = re.compile(r"[,;\n()/.|]")  # where a piece of an address ends

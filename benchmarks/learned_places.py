@@ -20,14 +20,26 @@ from sklearn.svm import LinearSVC
 from pipelines import places
 from pipelines.entries import toml
 from pipelines.learn import code_of, curve, judged
+from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.learning import Resolved, fit
 from pipelines.transforms.locate import hear
 from pipelines.transforms.normalise import clean_text
 from pipelines.transforms.redact import mask
 
 _DATA = Path("../shared/data")
-_SUPPORT = 2
+SUPPORT = 2
 _SPELT = {"Bringin": "Beringin"}
+
+
+def history(file: Path, gazetteer: Gazetteer) -> pd.DataFrame:
+    """Reports by time, with the code of the kelurahan that the city gave; those of none that is known are left out."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False).sort_values("tanggal_keluhan", kind="stable")
+    table = table[table["kelurahan"] != ""]
+    pairs = zip(table["kelurahan"].replace(_SPELT), table["kecamatan"], strict=True)
+    table = table.assign(code=[code_of(kelurahan, kecamatan, gazetteer) for kelurahan, kecamatan in pairs])
+    known = table["code"] != ""
+    print(f"{(~known).mean():.1%} of the reports are of a kelurahan that the gazetteer lacks: left out for all")
+    return table[known]
 
 
 def main(inner: bool) -> None:
@@ -36,22 +48,15 @@ def main(inner: bool) -> None:
     if not file.exists() or not areas.exists():
         sys.exit(f"SKIPPED: {file} or {areas} is absent; this benchmark measures nothing without it")
     gazetteer = places.read(areas)
-    table = pd.read_csv(file, dtype=str, keep_default_na=False).sort_values("tanggal_keluhan", kind="stable")
-    low, high = (0.64, 0.8) if inner else (0.8, 1.0)
-    table = table[table["kelurahan"] != ""]
-    pairs = zip(table["kelurahan"].replace(_SPELT), table["kecamatan"], strict=True)
-    table = table.assign(code=[code_of(kelurahan, kecamatan, gazetteer) for kelurahan, kecamatan in pairs])
-    known = table["code"] != ""
-    print(f"{(~known).mean():.1%} of the reports are of a kelurahan that the gazetteer lacks: left out for all")
-    table = table[known]
+    table = history(file, gazetteer)
     low, high = (0.64, 0.8) if inner else (0.8, 1.0)
     n = len(table)
     train, test = table[: int(n * low)], table[int(n * low) : int(n * high)]
     labels = [part["code"].tolist() for part in (train, test)]
     start = time.perf_counter()
     config: dict[str, Any] = toml(Path("models/classifier.toml"))["learned"]
-    older, newer = (_reports(part) for part in (train, test))
-    learned, lines = fit(older, gazetteer, min_support=_SUPPORT, progress=lambda *_: None, **config)
+    older, newer = (resolved(part) for part in (train, test))
+    learned, lines = fit(older, gazetteer, min_support=SUPPORT, progress=lambda *_: None, **config)
     fitted = time.perf_counter()
     ours = judged(learned, newer, gazetteer)
     took = time.perf_counter() - fitted
@@ -80,7 +85,8 @@ def main(inner: bool) -> None:
     )
 
 
-def _reports(part: pd.DataFrame) -> Resolved:
+def resolved(part: pd.DataFrame) -> Resolved:
+    """Rows of the history as `kanal gazetteer learn` reads them."""
     addresses, texts = ([mask(clean_text(v.replace("\\n", "\n"))) for v in part[c]] for c in ("alamat", "keluhan"))
     said = [f"{a}\n{t}" if a else t for a, t in zip(addresses, texts, strict=True)]
     days = part["tanggal_keluhan"].str[:10].tolist()

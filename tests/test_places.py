@@ -78,6 +78,24 @@ def test_a_name_that_a_neighbours_name_goes_on_from_is_no_confident_guess(city: 
     assert placed(city, "jl mangga 4, kel. melati") == ("Melati", "99.01.01", "named")
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("di ujung gang dekat pos", (None, None, "none")),
+        ("lampu mati dari ujung ke ujung", (None, None, "none")),
+        ("kenanga gang 3, parkir di ujung jalan", ("Kenanga", "99.01.02", "named")),
+        ("jl mangga 4, ujung, kota puspa", ("Ujung", "99.01.02", "named")),
+        ("kelurahan ujung kota puspa", ("Ujung", "99.01.02", "named")),
+        ("ujung, kec. cempaka", ("Ujung", "99.01.02", "named")),
+    ],
+)
+def test_a_kelurahan_called_end_is_not_meant_by_the_end_of_a_street(
+    address: str, expected: tuple[str | None, str | None, str], city: Path
+) -> None:
+    city.write_text(_CITY + "99.01.02.1003,Ujung,99.01.02,Cempaka,99.01,Kota Puspa,61115,-7.30,112.50\n", "utf-8")
+    assert placed(city, address) == expected
+
+
 def test_an_operator_names_the_gazetteer_in_kanal_toml(city: Path) -> None:
     config = city.with_name("kanal.toml")
     config.write_text('[kanal]\ngazetteer = "puspa.csv"\n', "utf-8")

@@ -33,7 +33,7 @@ _ROAD = frozenset("jl jln jalan gg gang raya".split())
 _THING = frozenset(
     """
     tol flyover fo underpass stasiun halte pasar terminal jembatan simpang perempatan pertigaan bundaran sungai kali
-    waduk danau situ exit gerbang gt polsek polres koramil rs rsud universitas kampus mall plaza taman perumnas
+    waduk danau situ exit gerbang gt polsek polres koramil rs rsud sakit universitas kampus mall plaza taman perumnas
     apartemen apartment pondok puri villa royal patra
     """.split()
 )
@@ -50,7 +50,10 @@ _NUMBER = frozenset("no nomor nmr blok".split())
 _COMPASS = frozenset("timur barat utara selatan tengah lor kidul wetan kulon".split())
 # After a name: an estate or a street that only borrowed it, often from the kelurahan next door.
 _BORROWED = frozenset(
-    "indah jaya permai asri baru lama tama mukti mulya mulyo madya harapan kencana residence regency square plaza kuburan".split()
+    """
+    indah jaya permai asri baru lama tama mukti mulya mulyo madya harapan kencana residence regency square plaza park
+    kuburan
+    """.split()
 )
 _BREAK = re.compile(r"[,;\n()/.|]")  # where a piece of an address ends
 _COMMA = re.compile(r"[,;\n(|]")
@@ -350,10 +353,12 @@ def _read_name(
     kind = _kind(around)
     passing = kind in PASSED
     heard_it = False
+    # A kelurahan called Ujung ("end") is meant where its name stands for itself, hardly where a street has an end.
+    daily = name in gazetteer.weak or (name in _SECTION and kind != "piece")
     for level, code in meanings:
         if asked and level != asked:
             continue
-        if not asked and name in gazetteer.weak and level in ("kelurahan", "kecamatan"):
+        if not asked and daily and level in ("kelurahan", "kecamatan"):
             if not passing:
                 heard.everyday.append((Name(level, code), words))
             continue

@@ -1,8 +1,8 @@
 """Labelled texts -> a trained pipeline: features, the two voices of each head, and how sure they may be.
 
 The linear voice is a balanced linear SVM a label; the deep one a small network that all heads share
-(network). How sharp their probabilities are is fitted on texts held out, the newest ones where the order
-tells the time. Belongs here: training as pure functions. Not here: where labels come from (knowledge,
+(network). How sharp their probabilities are, and how often a choice of theirs is right, is fitted on texts held out,
+the newest ones where the order tells the time. Belongs here: training as pure functions. Not here: where labels come from (knowledge,
 training), judging (classifier).
 """
 
@@ -16,13 +16,25 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spacy.language import Language
 
-from pipelines.transforms.classifier import ComplaintClassifier, Head, Weights, blank, sharpened, softmax, unit
+from pipelines.transforms.classifier import (
+    ComplaintClassifier,
+    Head,
+    Weights,
+    blank,
+    doubts,
+    leaders,
+    mixed,
+    sharpened,
+    softmax,
+    unit,
+)
 from pipelines.transforms.network import Network, Task, fit_network, mean_of
 from pipelines.transforms.ngrams import Lexicon, seen_in, vectors
 
 _ECHO = 0.3  # how loud another head's scores are among the features of those that lean on it
 _FACTORS = np.geomspace(0.2, 20, 80)  # sharpnesses to try
 _SHARES = np.linspace(0, 1, 21)  # of the deep voice
+_CURVE = 100  # held-out texts without which no curve of sureness is fitted
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
@@ -87,11 +99,16 @@ def train(
     fit = _Fit(names, leans_on, c=c, seed=seed, units=units, networks=networks, passes=passes, progress=progress)
     aside = _aside(targets, held, ordered=ordered, seed=seed)
     trial = fit(matrix[~aside], {h: t[~aside] for h, t in targets.items()}, often[~aside], "trial")
-    sharp = {h: _sharpness(trial, names, leans_on, h, matrix[aside], t[aside]) for h, t in targets.items()}
+    sharp, sure = {}, {}
+    for head, target in targets.items():
+        told = aside & (target >= 0)
+        heard, right = _scores(trial, names, leans_on, head, matrix[told]), target[told]
+        sharp[head] = _sharpness(*heard, right)
+        sure[head] = _sureness(mixed(*heard, sharp[head]), right) if ordered else ()
     voices = fit(matrix, targets, often, "final")
     nlp = blank()
     component: ComplaintClassifier = nlp.get_pipe("complaints")
-    component.learn(_weights(voices, names, sharp, soften, bits, buckets, idf, leans_on))
+    component.learn(_weights(voices, names, sharp, sure, soften, bits, buckets, idf, leans_on))
     return nlp
 
 
@@ -213,27 +230,46 @@ def _scores(
 
 
 def _sharpness(
-    trial: _Voices,
-    names: Mapping[str, tuple[str, ...]],
-    leans_on: str,
-    head: str,
-    matrix: sparse.csr_matrix,
-    target: NDArray[np.int64],
+    linear: NDArray[np.float64], deep: NDArray[np.float64] | None, right: NDArray[np.int64]
 ) -> tuple[float, float, float, float]:
     """Head.sharpness: what makes the probabilities of held-out texts most likely to be right."""
-    linear, deep = _scores(trial, names, leans_on, head, matrix)
-    linear, right = linear[target >= 0], target[target >= 0]
     if not len(right):
         return 1.0, 1.0, 0.5 if deep is not None else 0.0, 1.0
     first = _best(lambda factor: softmax(linear * factor), right, _FACTORS)
     if deep is None:
         return first, 1.0, 0.0, 1.0
-    deep = deep[target >= 0]
     second = _best(lambda factor: softmax(deep * factor), right, _FACTORS)
     one, other = softmax(linear * first), softmax(deep * second)
     share = _best(lambda part: one * (1 - part) + other * part, right, _SHARES)
     mean = one * (1 - share) + other * share
     return first, second, share, _best(lambda factor: sharpened(mean, factor), right, _FACTORS)
+
+
+def _sureness(chance: NDArray[np.float64], right: NDArray[np.int64]) -> tuple[float, ...]:
+    """Head.sureness: how often choices on held-out texts were right, by what is doubtful about them.
+
+    Sharpness alone cannot tell it: labels of people are wrong now and then however clear the text is, so the top
+    probabilities promise too much. No slope is below 0: a greater lead never makes less sure.
+    """
+    if len(right) < _CURVE:
+        return ()
+    from scipy.optimize import minimize
+
+    first, _, best, next_best = leaders(chance.copy())
+    told = doubts(best, next_best)
+    scale = np.append(told[:, :-1].std(axis=0) + 1e-9, 1.0)  # both doubts are pulled to 0 alike, the start is not
+    # One right and one wrong, of what is usual, keep the curve finite where all are right.
+    told = np.vstack((told, told.mean(axis=0), told.mean(axis=0))) / scale
+    hit, often = np.append(first == right, (1, 0)), np.append(np.ones(len(right)), (0.5, 0.5))
+
+    def loss(curve: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit, pull = told @ curve, np.append(curve[:-1], 0.0)
+        missed = float(often @ (np.logaddexp(0, logit) - hit * logit)) + 0.5 * float(pull @ pull)
+        return missed, told.T @ (often * (1 / (1 + np.exp(-logit)) - hit)) + pull
+
+    bounds = [(0, None)] * (len(scale) - 1) + [(None, None)]
+    curve = minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", bounds=bounds).x / scale
+    return tuple(curve.tolist())
 
 
 def _best(
@@ -248,6 +284,7 @@ def _weights(
     voices: _Voices,
     names: Mapping[str, tuple[str, ...]],
     sharp: Mapping[str, tuple[float, float, float, float]],
+    sure: Mapping[str, tuple[float, ...]],
     soften: float,
     bits: int,
     buckets: NDArray[np.int32],
@@ -262,7 +299,8 @@ def _weights(
         if network is not None and head in tasks:
             out, out_bias = network.out[tasks.index(head)], network.out_bias[tasks.index(head)]
         linear, deep, share, both = sharp[head]
-        heads[head] = Head(known, weights, bias, voices.lean[head], out, out_bias, (linear, deep, share, both * soften))
+        sharpness = linear, deep, share, both * soften
+        heads[head] = Head(known, weights, bias, voices.lean[head], out, out_bias, sharpness, sure[head])
     hidden = np.zeros((len(idf), 0), np.float32) if network is None else network.hidden
     hidden_bias = np.zeros(0, np.float32) if network is None else network.hidden_bias
     return Weights(bits, buckets, idf, heads, hidden, hidden_bias, leans_on)

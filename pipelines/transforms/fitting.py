@@ -34,7 +34,7 @@ from pipelines.transforms.ngrams import Lexicon, seen_in, vectors
 _ECHO = 0.3  # how loud another head's scores are among the features of those that lean on it
 _FACTORS = np.geomspace(0.2, 20, 80)  # sharpnesses to try
 _SHARES = np.linspace(0, 1, 21)  # of the deep voice
-_CURVE = 100  # held-out texts without which no curve of sureness is fitted
+_ENOUGH = 100  # held-out texts from which on they tell how sure choices may be
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
@@ -66,6 +66,7 @@ def train(
     passes: int = 15,
     most_per_label: int = 5_000,
     ordered: bool = False,
+    undated: int = 0,
     leans_on: str = "",
     weights: Sequence[float] | None = None,
     progress: Progress = _unseen,
@@ -74,11 +75,11 @@ def train(
 
     labels: head -> one label a text, None where it has none. bits, c, units: size of the feature hash,
     looseness of the SVM, hidden units (0: the linear voice alone). networks, passes: how many the deep voice is the
-    mean of, and how often each reads all texts. held: share of the texts on which
-    confidences are fitted, the last ones if `ordered`. soften: factor on the confidences' sharpness, below 1
-    where the texts to be judged are less clear than these. most_per_label: of a label with more texts the last ones
-    are learned from. leans_on: a head whose scores are features of all others. weights: how often each text counts.
-    A head of fewer than two labels is left out; ValueError where none is left.
+    mean of, and how often each reads all texts. held: share of the texts on which confidences are fitted, the last
+    ones if `ordered`. undated: how many texts, in front of the others, are in no such order. soften: factor on the
+    confidences' sharpness, below 1 where the texts to be judged are less clear than these. most_per_label: of a label
+    with more texts the last ones are learned from. leans_on: a head whose scores are features of all others. weights:
+    how often each text counts. A head of fewer than two labels is left out; ValueError where none is left.
     """
     rows = _kept(labels, most_per_label)
     texts = [texts[i] for i in rows]
@@ -97,7 +98,8 @@ def train(
     columns[buckets] = np.arange(len(buckets), dtype=np.int32)
     matrix = vectors(Lexicon(columns, bits), texts, idf)
     fit = _Fit(names, leans_on, c=c, seed=seed, units=units, networks=networks, passes=passes, progress=progress)
-    aside = _aside(targets, held, ordered=ordered, seed=seed)
+    start = sum(i < undated for i in rows) if ordered else len(rows)
+    aside = _aside(targets, held, start, seed)
     trial = fit(matrix[~aside], {h: t[~aside] for h, t in targets.items()}, often[~aside], "trial")
     sharp, sure = {}, {}
     for head, target in targets.items():
@@ -130,19 +132,23 @@ def _kept(labels: Mapping[str, Sequence[str | None]], most: int) -> list[int]:
     return sorted(kept)
 
 
-def _aside(targets: Mapping[str, NDArray[np.int64]], share: float, *, ordered: bool, seed: int) -> NDArray[np.bool_]:
-    """Which rows are held out: the last of each head, or some of each label of the first head that knows the row."""
-    rows = len(next(iter(targets.values())))
-    aside = np.zeros(rows, bool)
+def _aside(targets: Mapping[str, NDArray[np.int64]], share: float, start: int, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out: of each head the last ones, if it has enough from `start` on, where rows are in the order
+    of time; else some of each label, unless those of other heads are enough."""
+    aside = np.zeros(len(next(iter(targets.values()))), bool)
     rng = np.random.default_rng(seed)
+    timeless = []
     for target in targets.values():
-        free = np.flatnonzero((target >= 0) & ~aside)
-        if ordered:
-            have = np.flatnonzero(target >= 0)
-            aside[have[len(have) - int(len(have) * share) :]] = True
-            continue
+        have = start + np.flatnonzero(target[start:] >= 0)
+        last = int(len(have) * share)
+        if start and last < _ENOUGH:
+            timeless.append(target)
+        else:
+            aside[have[len(have) - last :]] = True
+    for target in timeless:
         if aside[target >= 0].sum() >= share * (target >= 0).sum() * 0.9:
             continue
+        free = np.flatnonzero((target >= 0) & ~aside)
         for label in np.unique(target[free]):
             same = rng.permutation(free[target[free] == label])
             aside[same[: int(len(same) * share)]] = True
@@ -251,7 +257,7 @@ def _sureness(chance: NDArray[np.float64], right: NDArray[np.int64]) -> tuple[fl
     Sharpness alone cannot tell it: labels of people are wrong now and then however clear the text is, so the top
     probabilities promise too much. No slope is below 0: a greater lead never makes less sure.
     """
-    if len(right) < _CURVE:
+    if len(right) < _ENOUGH:
         return ()
     from scipy.optimize import minimize
 

@@ -211,7 +211,9 @@ def fit(
         labels[head] = [*starter.get(head, [None] * len(lines)), *(own[i] for i in order)]
     leans_on = _KNOWS_STARTER if _KNOWS_STARTER in labels else ""
     try:
-        return train(texts, labels, ordered=True, leans_on=leans_on, weights=often, progress=progress, **config)
+        return train(
+            texts, labels, ordered=True, undated=len(lines), leans_on=leans_on, weights=often, progress=progress, **config
+        )  # fmt: skip
     except ValueError as error:
         raise SettingsError(f"nothing to learn from: {error}") from error
 

@@ -2,8 +2,8 @@
 
 Each question (head) hears two voices over the same features (ngrams): a linear one, and one through
 hidden units that all heads share. Both give probabilities; their weighted mean, sharpened to fit held-out
-texts, is the confidence. Weights are arrays without pickle. `explain(texts)` is what the classify step calls;
-`predict` and `nlp.pipe` give the same labels.
+texts, chooses the label; how often such a choice was right there is the confidence. Weights are arrays without
+pickle. `explain(texts)` is what the classify step calls; `predict` and `nlp.pipe` give the same labels.
 
 Belongs here: the component. Not here: features (ngrams), training it (fitting), which label counts
 (classify), caching files (knowledge).
@@ -32,7 +32,7 @@ _WORDS_KEPT = 50_000  # about 60 MB with 300 columns
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Label indices and probabilities of one head, one row a text."""
+    """Label indices of one head, one row a text; confidence: the chance that the first is right, 0..1."""
 
     labels: tuple[str, ...]
     first: NDArray[np.int64]
@@ -50,7 +50,8 @@ class Head:
     labels; weights (columns, labels) and bias (labels) of the linear voice, to whose scores `lean`
     (labels of another head, labels) adds what that head's scores say, or is empty; deep (hidden, labels)
     and deep_bias (labels) of the other voice, or empty; sharpness of the linear voice and of the
-    deep one, the deep one's share of their mean, sharpness of that mean.
+    deep one, the deep one's share of their mean, sharpness of that mean; sureness: slopes and start of the curve
+    that tells the confidence (doubts), or empty: the chosen label's probability is the confidence.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +61,7 @@ class Head:
     deep: NDArray[np.float32]
     deep_bias: NDArray[np.float32]
     sharpness: tuple[float, float, float, float]
+    sureness: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +202,22 @@ class ComplaintClassifier:
             arrays |= {f"{name}.{field}": getattr(head, field) for field in _ARRAYS}
         np.savez(sink, **arrays)  # type: ignore[arg-type]
         heads = {n: [list(h.labels), list(h.sharpness)] for n, h in self.heads.items()}
-        meta = {"bits": w.bits, "leans_on": w.leans_on, "heads": heads}
+        curves = {n: list(h.sureness) for n, h in self.heads.items()}
+        meta = {"bits": w.bits, "leans_on": w.leans_on, "heads": heads, "sureness": curves}
         return srsly.msgpack_dumps({"meta": meta, "arrays": sink.getvalue()})
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> ComplaintClassifier:
         raw = srsly.msgpack_loads(data)
         meta = raw["meta"]
+        curves = meta.get("sureness", {})  # a version trained before there were curves judges as it did
         with np.load(io.BytesIO(raw["arrays"]), allow_pickle=False) as a:
             heads = {
-                name: Head(labels=tuple(labels), sharpness=tuple(sharpness), **{f: a[f"{name}.{f}"] for f in _ARRAYS})
+                name: Head(
+                    labels=tuple(labels),
+                    sharpness=tuple(sharpness),
+                    sureness=tuple(curves.get(name, ())),
+                    **{f: a[f"{name}.{f}"] for f in _ARRAYS},
+                )
                 for name, (labels, sharpness) in meta["heads"].items()
             }
             self.learn(
@@ -229,13 +238,20 @@ _ARRAYS = ("weights", "bias", "lean", "deep", "deep_bias")
 def _chance(
     head: Head, scores: NDArray[np.float64], units: NDArray[np.float64], echo: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    linear, deep, share, both = head.sharpness
     scores = scores + head.bias
     if echo is not None and len(head.lean):
         scores = scores + echo @ head.lean
-    chance = softmax(scores * linear)
-    if len(head.deep):
-        chance = chance * (1 - share) + softmax((units @ head.deep + head.deep_bias) * deep) * share
+    return mixed(scores, units @ head.deep + head.deep_bias if len(head.deep) else None, head.sharpness)
+
+
+def mixed(
+    linear: NDArray[np.float64], deep: NDArray[np.float64] | None, sharpness: tuple[float, float, float, float]
+) -> NDArray[np.float64]:
+    """Scores of the voices -> probabilities, by Head.sharpness; deep None: one voice alone."""
+    first, second, share, both = sharpness
+    chance = softmax(linear * first)
+    if deep is not None:
+        chance = chance * (1 - share) + softmax(deep * second) * share
     return sharpened(chance, both)
 
 
@@ -246,12 +262,33 @@ def sharpened(chance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
 
 
 def _judge(head: Head, chance: NDArray[np.float64]) -> Prediction:
+    first, second, best, next_best = leaders(chance)
+    sure = best
+    if head.sureness:
+        sure = 1 / (1 + np.exp(-np.clip(doubts(best, next_best) @ np.array(head.sureness), -30, 30)))
+    # the last digits depend on the company a text is judged in
+    return Prediction(head.labels, first, second, sure.round(9))
+
+
+def leaders(
+    chance: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """The likeliest label of each row, its runner-up, and the probability of either; overwrites `chance`."""
+    if not len(chance):
+        return (none := np.zeros(0, np.int64)), none, np.zeros(0), np.zeros(0)
     rows = np.arange(len(chance))
-    first = chance.argmax(axis=1) if len(chance) else np.zeros(0, np.int64)
-    confidence = chance[rows, first].round(9)  # the last digits depend on the company a text is judged in
+    first = chance.argmax(axis=1)
+    best = chance[rows, first]
     chance[rows, first] = -1.0
-    second = chance.argmax(axis=1) if len(chance) else first
-    return Prediction(head.labels, first, second, confidence)
+    second = chance.argmax(axis=1)
+    return first, second, best, chance[rows, second]
+
+
+def doubts(best: NDArray[np.float64], next_best: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What tells how sure a choice is, shape (texts, 3): its lead over the runner-up, how much it has of all there
+    is, and a column of ones. Both as logarithms of probabilities."""
+    loud = np.log(np.maximum(best, 1e-12))
+    return np.column_stack((loud - np.log(np.maximum(next_best, 1e-12)), loud, np.ones(len(best))))
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Labelled texts -> a trained pipeline: features, the two voices of each head, and how sure they may be.
 
 The linear voice is a balanced linear SVM a label; the deep one a small network that all heads share
-(network). How sharp their probabilities are is fitted on texts held out, the newest ones where the order
-tells the time. Belongs here: training as pure functions. Not here: where labels come from (knowledge,
+(network). How sharp their probabilities are, and how often a choice of theirs is right, is fitted on texts held out,
+the newest ones where the order tells the time. Belongs here: training as pure functions. Not here: where labels come from (knowledge,
 training), judging (classifier).
 """
 
@@ -16,13 +16,25 @@ from numpy.typing import NDArray
 from scipy import sparse
 from spacy.language import Language
 
-from pipelines.transforms.classifier import ComplaintClassifier, Head, Weights, blank, sharpened, softmax, unit
+from pipelines.transforms.classifier import (
+    ComplaintClassifier,
+    Head,
+    Weights,
+    blank,
+    doubts,
+    leaders,
+    mixed,
+    sharpened,
+    softmax,
+    unit,
+)
 from pipelines.transforms.network import Network, Task, fit_network, mean_of
 from pipelines.transforms.ngrams import Lexicon, seen_in, vectors
 
 _ECHO = 0.3  # how loud another head's scores are among the features of those that lean on it
 _FACTORS = np.geomspace(0.2, 20, 80)  # sharpnesses to try
 _SHARES = np.linspace(0, 1, 21)  # of the deep voice
+_ENOUGH = 100  # held-out texts from which on they tell how sure choices may be
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
@@ -54,6 +66,7 @@ def train(
     passes: int = 15,
     most_per_label: int = 5_000,
     ordered: bool = False,
+    undated: int = 0,
     leans_on: str = "",
     weights: Sequence[float] | None = None,
     progress: Progress = _unseen,
@@ -62,11 +75,11 @@ def train(
 
     labels: head -> one label a text, None where it has none. bits, c, units: size of the feature hash,
     looseness of the SVM, hidden units (0: the linear voice alone). networks, passes: how many the deep voice is the
-    mean of, and how often each reads all texts. held: share of the texts on which
-    confidences are fitted, the last ones if `ordered`. soften: factor on the confidences' sharpness, below 1
-    where the texts to be judged are less clear than these. most_per_label: of a label with more texts the last ones
-    are learned from. leans_on: a head whose scores are features of all others. weights: how often each text counts.
-    A head of fewer than two labels is left out; ValueError where none is left.
+    mean of, and how often each reads all texts. held: share of the texts on which confidences are fitted, the last
+    ones if `ordered`. undated: how many texts, in front of the others, are in no such order. soften: factor on the
+    confidences' sharpness, below 1 where the texts to be judged are less clear than these. most_per_label: of a label
+    with more texts the last ones are learned from. leans_on: a head whose scores are features of all others. weights:
+    how often each text counts. A head of fewer than two labels is left out; ValueError where none is left.
     """
     rows = _kept(labels, most_per_label)
     texts = [texts[i] for i in rows]
@@ -85,13 +98,19 @@ def train(
     columns[buckets] = np.arange(len(buckets), dtype=np.int32)
     matrix = vectors(Lexicon(columns, bits), texts, idf)
     fit = _Fit(names, leans_on, c=c, seed=seed, units=units, networks=networks, passes=passes, progress=progress)
-    aside = _aside(targets, held, ordered=ordered, seed=seed)
+    start = sum(i < undated for i in rows) if ordered else len(rows)
+    aside = _aside(targets, held, start, seed)
     trial = fit(matrix[~aside], {h: t[~aside] for h, t in targets.items()}, often[~aside], "trial")
-    sharp = {h: _sharpness(trial, names, leans_on, h, matrix[aside], t[aside]) for h, t in targets.items()}
+    sharp, sure = {}, {}
+    for head, target in targets.items():
+        told = aside & (target >= 0)
+        heard, right = _scores(trial, names, leans_on, head, matrix[told]), target[told]
+        sharp[head] = _sharpness(*heard, right)
+        sure[head] = _sureness(mixed(*heard, sharp[head]), right) if ordered else ()
     voices = fit(matrix, targets, often, "final")
     nlp = blank()
     component: ComplaintClassifier = nlp.get_pipe("complaints")
-    component.learn(_weights(voices, names, sharp, soften, bits, buckets, idf, leans_on))
+    component.learn(_weights(voices, names, sharp, sure, soften, bits, buckets, idf, leans_on))
     return nlp
 
 
@@ -113,19 +132,23 @@ def _kept(labels: Mapping[str, Sequence[str | None]], most: int) -> list[int]:
     return sorted(kept)
 
 
-def _aside(targets: Mapping[str, NDArray[np.int64]], share: float, *, ordered: bool, seed: int) -> NDArray[np.bool_]:
-    """Which rows are held out: the last of each head, or some of each label of the first head that knows the row."""
-    rows = len(next(iter(targets.values())))
-    aside = np.zeros(rows, bool)
+def _aside(targets: Mapping[str, NDArray[np.int64]], share: float, start: int, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out: of each head the last ones, if it has enough from `start` on, where rows are in the order
+    of time; else some of each label, unless those of other heads are enough."""
+    aside = np.zeros(len(next(iter(targets.values()))), bool)
     rng = np.random.default_rng(seed)
+    timeless = []
     for target in targets.values():
-        free = np.flatnonzero((target >= 0) & ~aside)
-        if ordered:
-            have = np.flatnonzero(target >= 0)
-            aside[have[len(have) - int(len(have) * share) :]] = True
-            continue
+        have = start + np.flatnonzero(target[start:] >= 0)
+        last = int(len(have) * share)
+        if start and last < _ENOUGH:
+            timeless.append(target)
+        else:
+            aside[have[len(have) - last :]] = True
+    for target in timeless:
         if aside[target >= 0].sum() >= share * (target >= 0).sum() * 0.9:
             continue
+        free = np.flatnonzero((target >= 0) & ~aside)
         for label in np.unique(target[free]):
             same = rng.permutation(free[target[free] == label])
             aside[same[: int(len(same) * share)]] = True
@@ -213,27 +236,46 @@ def _scores(
 
 
 def _sharpness(
-    trial: _Voices,
-    names: Mapping[str, tuple[str, ...]],
-    leans_on: str,
-    head: str,
-    matrix: sparse.csr_matrix,
-    target: NDArray[np.int64],
+    linear: NDArray[np.float64], deep: NDArray[np.float64] | None, right: NDArray[np.int64]
 ) -> tuple[float, float, float, float]:
     """Head.sharpness: what makes the probabilities of held-out texts most likely to be right."""
-    linear, deep = _scores(trial, names, leans_on, head, matrix)
-    linear, right = linear[target >= 0], target[target >= 0]
     if not len(right):
         return 1.0, 1.0, 0.5 if deep is not None else 0.0, 1.0
     first = _best(lambda factor: softmax(linear * factor), right, _FACTORS)
     if deep is None:
         return first, 1.0, 0.0, 1.0
-    deep = deep[target >= 0]
     second = _best(lambda factor: softmax(deep * factor), right, _FACTORS)
     one, other = softmax(linear * first), softmax(deep * second)
     share = _best(lambda part: one * (1 - part) + other * part, right, _SHARES)
     mean = one * (1 - share) + other * share
     return first, second, share, _best(lambda factor: sharpened(mean, factor), right, _FACTORS)
+
+
+def _sureness(chance: NDArray[np.float64], right: NDArray[np.int64]) -> tuple[float, ...]:
+    """Head.sureness: how often choices on held-out texts were right, by what is doubtful about them.
+
+    Sharpness alone cannot tell it: labels of people are wrong now and then however clear the text is, so the top
+    probabilities promise too much. No slope is below 0: a greater lead never makes less sure.
+    """
+    if len(right) < _ENOUGH:
+        return ()
+    from scipy.optimize import minimize
+
+    first, _, best, next_best = leaders(chance.copy())
+    told = doubts(best, next_best)
+    scale = np.append(told[:, :-1].std(axis=0) + 1e-9, 1.0)  # both doubts are pulled to 0 alike, the start is not
+    # One right and one wrong, of what is usual, keep the curve finite where all are right.
+    told = np.vstack((told, told.mean(axis=0), told.mean(axis=0))) / scale
+    hit, often = np.append(first == right, (1, 0)), np.append(np.ones(len(right)), (0.5, 0.5))
+
+    def loss(curve: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit, pull = told @ curve, np.append(curve[:-1], 0.0)
+        missed = float(often @ (np.logaddexp(0, logit) - hit * logit)) + 0.5 * float(pull @ pull)
+        return missed, told.T @ (often * (1 / (1 + np.exp(-logit)) - hit)) + pull
+
+    bounds = [(0, None)] * (len(scale) - 1) + [(None, None)]
+    curve = minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", bounds=bounds).x / scale
+    return tuple(curve.tolist())
 
 
 def _best(
@@ -248,6 +290,7 @@ def _weights(
     voices: _Voices,
     names: Mapping[str, tuple[str, ...]],
     sharp: Mapping[str, tuple[float, float, float, float]],
+    sure: Mapping[str, tuple[float, ...]],
     soften: float,
     bits: int,
     buckets: NDArray[np.int32],
@@ -262,7 +305,8 @@ def _weights(
         if network is not None and head in tasks:
             out, out_bias = network.out[tasks.index(head)], network.out_bias[tasks.index(head)]
         linear, deep, share, both = sharp[head]
-        heads[head] = Head(known, weights, bias, voices.lean[head], out, out_bias, (linear, deep, share, both * soften))
+        sharpness = linear, deep, share, both * soften
+        heads[head] = Head(known, weights, bias, voices.lean[head], out, out_bias, sharpness, sure[head])
     hidden = np.zeros((len(idf), 0), np.float32) if network is None else network.hidden
     hidden_bias = np.zeros(0, np.float32) if network is None else network.hidden_bias
     return Weights(bits, buckets, idf, heads, hidden, hidden_bias, leans_on)

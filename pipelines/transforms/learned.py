@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nlargest
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,7 @@ WITNESSES = ("voice", "phrases", "names", "unnamed", "same_kecamatan", "other_ke
 SURENESS = ("share", "lead", "voice", "phrases", "agreed", "text")
 _READ = 60  # tokens of an address; what stands behind is a story
 _HIGHEST = 30  # the highest number that is a street's ("manukan rejo 4"), not a house's
+_SILENT_BELOW = 0.001  # weight of a phrase: one that is a fifth in one kelurahan at best, or was seen far too often
 _VOICED, _TOLD, _FEW = 6, 2, 5  # kelurahan that come into question: of the voice, of the phrases; candidates told
 _TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 _ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split()
@@ -126,6 +128,22 @@ def phrases(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _keys(words: Sequence[str]) -> Iterator[str]:
+    """The keys of `phrases`."""
+    parts = [word if word.isalpha() else key_of(word) for word in words]
+    for i, key in enumerate(parts):
+        for part in parts[i + 1 : i + PHRASE]:
+            if not key:
+                break
+            yield key
+            if not part:
+                key = ""
+                break
+            key += part
+        if key:
+            yield key
+
+
 def key_of(phrase: str) -> str:
     """A phrase as compared."""
     if phrase.isalpha():  # most words
@@ -180,10 +198,12 @@ class Table:
             self._told.setdefault(key, []).append((row, shrunk))
             self._weight[key] = max(self._weight.get(key, 0.0), line.purity**4 * few)
             self._said[key, row] = f"{line.phrase}: {round(line.support * line.purity)} of {line.support}"
+        for key in [key for key, weight in self._weight.items() if weight < _SILENT_BELOW]:
+            del self._told[key]  # said everywhere, so it tells nothing
 
     def votes(self, words: Sequence[str]) -> tuple[dict[int, float], list[str]]:
         """(row -> its share of the votes of an address' phrases, the phrases that are known)."""
-        keys = [key for key in phrases(words) if key in self._told]
+        keys = [key for key in dict.fromkeys(_keys(words)) if key in self._told]
         total = sum(self._weight[key] for key in keys)
         found: dict[int, float] = {}
         for key in keys if total else ():
@@ -267,7 +287,7 @@ class Learned:
             if not address:
                 continue
             named = scores(said, self.gazetteer)
-            told = sorted(votes, key=lambda row: (-votes[row], row))[:_TOLD]
+            told = nlargest(_TOLD, votes, key=votes.__getitem__)
             extra = {self.label_of[row] for row in (*named, *told) if row in self.label_of}
             for at in sorted({*top[i], *extra}):
                 row = self.rows[at]

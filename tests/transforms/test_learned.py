@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.knowledge import Knowledge
 from pipelines.transforms.evidence import Place, taught
-from pipelines.transforms.learned import Learned, Phrase, Table, key_of, kind_of, phrases, tokens, voiced
+from pipelines.transforms.learned import Learned, Phrase, Table, _keys, key_of, kind_of, phrases, tokens, voiced
 from pipelines.transforms.learning import Resolved, fit, table_of
 from pipelines.transforms.locate import hear
 
@@ -74,6 +74,11 @@ def test_a_phrase_is_of_a_kind(phrase: str, kind: str) -> None:
     assert kind_of(phrase) == kind
 
 
+@given(st.lists(st.sampled_from(["", "a", "kali", "judan", "4", "rw 5", "jl"]), max_size=9))
+def test_keys_alone_are_the_keys_of_the_phrases(words: list[str]) -> None:
+    assert set(_keys(words)) == phrases(words).keys()
+
+
 def test_the_voice_hears_numbers_and_neighbours() -> None:
     assert voiced("Jln Melati II no 12 rw 05") == "jl melati znc no znobc rw zrwaf"
     assert voiced("kali judan") == "kali judan kalijudan"
@@ -100,6 +105,11 @@ def test_a_street_of_two_kelurahan_speaks_for_both_as_often_as_it_stood_there(ow
     assert set(votes) == {rows[CIPETE], rows[TEBET]}
     assert votes[rows[CIPETE]] == pytest.approx(2 * votes[rows[TEBET]], rel=1e-3)
     assert table.said(keys, rows[CIPETE]) == ["jl melati: 4 of 6"]
+
+
+def test_a_phrase_that_stands_everywhere_tells_nothing(own_knowledge: Knowledge) -> None:
+    lines = [Phrase("name", "gg", code, 800, 0.1) for code in own_knowledge.gazetteer.codes[:10]]
+    assert Table(lines, own_knowledge.gazetteer).votes(["gg", "5"]) == ({}, [])
 
 
 def test_an_address_is_placed_where_its_street_was_however_it_is_spelt(learned: Learned) -> None:

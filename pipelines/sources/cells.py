@@ -102,6 +102,15 @@ def pair(cell: str) -> tuple[str, str] | None:
     return (found[1], found[0]) if swapped else (found[0], found[1])
 
 
+def stamp(value: object) -> datetime | None:
+    """A time as programs write it (ISO 8601 with its zone), in UTC; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def moment(cell: str, *, formats: Sequence[str], zone: tzinfo) -> datetime | None:
     """Aware UTC. formats: those of strptime, which alone count beside ISO where there are any.
 

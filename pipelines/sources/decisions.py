@@ -18,6 +18,7 @@ import orjson
 
 from pipelines.contracts import KINDS, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import RejectedMessage
+from pipelines.sources.cells import stamp
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/vnd.kanal.decision+json"
@@ -79,10 +80,6 @@ def _text(value: Any) -> str | None:
 
 
 def _time(value: Any) -> datetime:
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        pass
+    if at := stamp(value):
+        return at
     raise _rejected("waktunya kosong atau tidak terbaca")

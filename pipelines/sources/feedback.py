@@ -28,6 +28,7 @@ from psycopg import errors as pg
 from pipelines.contracts import STATUSES, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import KanalError, PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.settings import secret
+from pipelines.sources.cells import stamp
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/vnd.kanal.status-event+json"
@@ -117,12 +118,8 @@ def _status(label: str | None) -> str | None:
 
 
 def _time(value: Any) -> datetime:
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        pass
+    if at := stamp(value):
+        return at
     raise _rejected(
         "waktunya kosong atau tidak terbaca. Minta admin CRM mengisi kolom happened_at dengan tanggal dan jam"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ SAMPLES = ROOT / "samples"
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the classifier of this corpus and config, built once for all test processes."""
-    shared = tmp_path_factory.getbasetemp()
-    if shared.name.startswith("popen-"):  # a worker of pytest-xdist: its parent is everybody's
-        shared = shared.parent
-    data = shared / "classifier"
+def model_cache(request: pytest.FixtureRequest) -> Path:
+    """Folder with the classifier of this corpus, config and code, built once and kept in pytest's cache."""
+    assert request.config.cache is not None
+    code = blake2b(digest_size=8)
+    for path in (*sorted((ROOT / "pipelines/transforms").glob("*.py")), ROOT / "requirements.lock"):
+        code.update(path.read_bytes())
+    data = request.config.cache.mkdir(f"classifier-{code.hexdigest()}")
     with FileLock(f"{data}.lock"):
+        for other in data.parent.glob("classifier-*"):
+            if other.is_dir() and other != data:
+                shutil.rmtree(other, ignore_errors=True)
         classifiers.build(Settings(data, data, default_models_dir(), ()))
     return data / "models"
 

@@ -13,7 +13,8 @@ import openpyxl
 from typer.testing import CliRunner
 
 from pipelines.audit import audit
-from pipelines.cli import PARTIAL, app
+from pipelines.cli import app
+from pipelines.commands.common import PARTIAL
 from pipelines.settings import Settings
 from tests.conftest import stream_toml
 from tests.made_up import HEADER, JAKI, ROWS, write

@@ -18,7 +18,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines.cli import FAILED, PARTIAL, app
+from pipelines.cli import app
+from pipelines.commands.common import FAILED, PARTIAL
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.warehouse import open_warehouse

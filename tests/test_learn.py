@@ -15,7 +15,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pipelines import flow, learn, places
-from pipelines.cli import FAILED, app
+from pipelines.cli import app
+from pipelines.commands.common import FAILED
 from pipelines.errors import SettingsError
 from pipelines.rebuild import rebuild
 from pipelines.settings import Settings

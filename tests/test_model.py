@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from pipelines import classifiers, history
 from pipelines.classifiers import folder_of, kept, version_in_use
-from pipelines.cli import FAILED, app
+from pipelines.cli import app
+from pipelines.commands.common import FAILED
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, default_models_dir
 from pipelines.training import Corrections, rows_of_corrections

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from pipelines import flow
 from pipelines.audit import audit
-from pipelines.cli import FAILED, PARTIAL, app
+from pipelines.cli import app
+from pipelines.commands.common import FAILED, PARTIAL
 from pipelines.contracts import report_id_of, ticket_no_of
 from pipelines.defs.backlog import Recorded, days_waiting
 from pipelines.rebuild import rebuild

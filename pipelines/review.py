@@ -336,7 +336,7 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if any(cells.values()):
                 yield rows.line_num, cells
     except csv.Error as error:
-        raise PermanentError(f"{path}: line {rows.line_num} cannot be read ({error})") from error
+        raise PermanentError(f"{path}: line {rows.line_num + 1} cannot be read ({error})") from error
 
 
 def said(told: Iterable[Told]) -> list[dict[str, Any]]:

@@ -443,7 +443,7 @@ def test_words_of_another_encoding_are_told_as_any_other_slip(ran: Settings) -> 
         (b"category\njalan\n", "no column names the report"),
         (b"", "no column names the report"),
         (b"report,category\n\xff\xfe,1\n", "save it as CSV UTF-8"),
-        (b'report,category,reason\nKN-1,jalan,"left open\nKN-2,jalan,x\n', "line 3 cannot be read"),
+        (b'report,category,reason\nKN-1,jalan,"left open\nKN-2,jalan,x\n', "line 2 cannot be read"),
     ],
 )
 def test_a_file_that_is_none_of_decisions_says_what_to_mend(

@@ -1,0 +1,44 @@
+"""`kanal intake`: the server that webhooks are sent to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.common import Config, settings_of, told
+
+
+def intake(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8700,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Listen beyond this machine, without TLS in front. Read docs/intake.md first."),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Receive webhooks and append them to landing, until SIGTERM; `kanal run` brings them on from there.
+
+    Answers a sender only when what it sent is durable. Every stream with source webhook is at /kirim/CHANNEL/STREAM;
+    /health and /metrics answer this machine only.
+
+    Example: `kanal intake --port 8700`
+    """
+    with told():
+        from pipelines import flow
+        from pipelines import knowledge as known
+        from pipelines.errors import SettingsError
+        from pipelines.intake import server
+
+        if not server.is_loopback(host) and not public:
+            raise SettingsError(
+                f"{host} is beyond this machine: whoever reaches it can send, and tokens and complaints travel unencrypted."
+                " Put a proxy with TLS in front and keep 127.0.0.1, or say --public"
+            )
+        settings = settings_of(config)
+        registry = known.channels(settings)
+        for stream in flow.streams_of(settings):
+            if stream.source == "webhook":
+                known.channel_of(registry, stream)
+        server.serve(settings, host=host, port=port)

@@ -1,0 +1,273 @@
+"""The intake's routes: /kirim/CHANNEL/STREAM for every webhook stream, /health and /metrics for those who run it.
+
+A request passes in this order: known stream, address, rate, method, size, proof, what it holds,
+landing; only then it is answered. Whoever is refused learns that and no more. Neither logs nor
+answers hold what was sent, who sent it, or a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pipelines.contracts import Message, Stream, report_id_of
+from pipelines.errors import KanalError, RejectedMessage
+from pipelines.intake import signatures
+from pipelines.intake.committer import Committer
+from pipelines.intake.limits import Address, Buckets, Networks, Room, address_of, inside, networks
+from pipelines.intake.metrics import Metrics
+from pipelines.intake.parts import Parts
+from pipelines.settings import Settings, secret
+from pipelines.sinks.landing import Landing
+from pipelines.sources import webhook
+from pipelines.sources.dialects import Dialect, of_stream
+
+log = logging.getLogger(__name__)
+
+_BODY_SECONDS = 10.0
+_BODIES = 64_000_000  # bytes of bodies in memory at once
+_LOOPBACK = networks(("127.0.0.0/8", "::1"))
+_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """status and reason: what is answered; the reason is counted too."""
+
+    def __init__(self, status: int, reason: str, *, wait: float | None = None, detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.wait, self.detail = status, reason, wait, detail
+
+
+@dataclass(slots=True)
+class Door:
+    """One webhook stream's way in."""
+
+    stream: Stream
+    dialect: Dialect
+    way: Mapping[str, Any]
+    allowed: Networks
+    committer: Committer
+    parts: Parts
+
+
+class Intake:
+    """What all requests share. Streams of the settings whose source is webhook have a door each."""
+
+    def __init__(self, settings: Settings, *, run_id: str, now: Callable[[], datetime]) -> None:
+        self.settings, self.now = settings, now
+        self.metrics = Metrics()
+        self.landing = Landing(settings.landing_dir)
+        self.buckets = Buckets(settings.intake.per_second, settings.intake.burst)
+        self.room = Room(_BODIES)
+        self.trusted = networks(settings.intake.trusted_proxies)
+        self.monitors = (*_LOOPBACK, *networks(settings.intake.monitors))
+        self.doors = {s.key: self._door(s, run_id) for s in settings.streams if s.source == "webhook"}
+
+    def _door(self, stream: Stream, run_id: str) -> Door:
+        """SettingsError where the stream's options will not do, or a secret it names is not set."""
+        webhook.check(stream)
+        dialect = of_stream(stream)
+        for option in ("secret_env", "verify_token_env"):
+            if option in stream.options:
+                _secret(stream, option)
+        committer = Committer(
+            self.landing, stream, self.metrics, source_version=webhook.VERSION, run_id=run_id, now=self.now
+        )
+        allowed = networks(stream.options.get("allow_from", ()))
+        return Door(stream, dialect, webhook.way_of(stream, dialect), allowed, committer, Parts(stream, dialect))
+
+    # --- a webhook ---
+
+    async def receive(self, request: Request) -> Response:
+        """Any answer a sender gets."""
+        key = f"{request.path_params['channel']}/{request.path_params['stream']}"
+        door = self.doors.get(key)
+        try:
+            if door is None:
+                key = ""
+                self._limited(self._address(request), ())
+                raise Refused(404, "unknown")
+            answer, outcome = await self._receive(request, door)
+        except Refused as error:
+            outcome = error.reason
+            headers = _HEADERS | ({"retry-after": str(max(1, round(error.wait)))} if error.wait else {})
+            answer = Response(f"{error.detail or error.reason}\n", error.status, headers, "text/plain")
+        except ClientDisconnect:
+            outcome, answer = "gone", Response(status_code=400)
+        except Exception as error:  # noqa: BLE001 - its text may quote what was sent, and goes nowhere
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            at = f"{Path(where.filename).name} line {where.lineno}"
+            log.error("%s: %s in %s", key, type(error).__name__, at)  # noqa: TRY400 - no traceback: it quotes too
+            outcome, answer = "error", Response("try again\n", 500, _HEADERS | {"retry-after": "5"}, "text/plain")
+        self.metrics.count("requests", stream=key, outcome=outcome)
+        return answer
+
+    async def _receive(self, request: Request, door: Door) -> tuple[Response, str]:
+        address = self._address(request)
+        if door.allowed and not inside(address, door.allowed):
+            raise Refused(403, "refused")
+        self._limited(address, door.allowed)
+        query = bytes(request.scope["query_string"])
+        challenge = door.dialect.table.get("challenge")
+        if request.method == "GET" and challenge:
+            return self._challenged(door, challenge, query)
+        if request.method not in door.dialect.methods:
+            raise Refused(405, "method")
+        body = await self._body(request)
+        try:
+            return await self._taken(request, door, query, body)
+        finally:
+            self.room.give(len(body))
+
+    async def _taken(self, request: Request, door: Door, query: bytes, body: bytes) -> tuple[Response, str]:
+        stream = door.stream
+        if stream.options.get("secret_env"):
+            public = self.settings.intake.public_url
+            path = request.scope["raw_path"].decode("latin-1")
+            asked = signatures.Request(
+                request.method,
+                f"{public}{path}{'?' if query else ''}{query.decode('latin-1')}" if public else None,
+                query,
+                request.headers,
+                body,
+            )
+            if not signatures.proved(door.way, _secret(stream, "secret_env"), asked, self.now()):
+                raise Refused(403, "refused")
+        try:
+            taken = webhook.take(door.dialect, webhook.Received(request.method, query, body), self.now())
+        except RejectedMessage as error:  # in words for a partner who can mend it
+            raise Refused(400, "malformed", detail=error.reason) from None
+        messages = [await self._grown(door, message) for message in taken.messages]
+        try:
+            repeated = await door.committer.land(messages)
+        except KanalError as error:
+            raise Refused(503, "busy", wait=getattr(error, "retry_after", None) or 5) from None
+        for outcome, number in (("repeated", repeated), ("skipped", taken.skipped)):
+            if number:
+                self.metrics.count("messages", number, stream=stream.key, outcome=outcome)
+        return _answer(door, messages), "accepted" if messages else "nothing"
+
+    async def _grown(self, door: Door, message: Message) -> Message:
+        if not door.parts.is_part(message):
+            return message
+        if not door.parts.ready:
+            await asyncio.to_thread(door.parts.recall, self.landing, self.now())
+        return door.parts.grown(message)
+
+    def _challenged(self, door: Door, challenge: Mapping[str, Any], query: bytes) -> tuple[Response, str]:
+        found = signatures.challenged(
+            challenge,
+            query,
+            secret=_secret(door.stream, "secret_env"),
+            word=_secret(door.stream, "verify_token_env") if challenge["kind"] == "echo" else "",
+        )
+        if found is None:
+            raise Refused(403, "refused")
+        return Response(found[1], 200, _HEADERS, found[0]), "challenge"
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, while there is room and time. Whoever calls gives its room back."""
+        most, held, chunks = self.settings.intake.max_body_bytes, 0, []
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdigit() or int(declared) > most:
+            raise Refused(413, "too large")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for chunk in request.stream():
+                    if held + len(chunk) > most:
+                        raise Refused(413, "too large")
+                    if not self.room.take(len(chunk)):
+                        raise Refused(503, "busy", wait=2)
+                    held += len(chunk)
+                    chunks.append(chunk)
+        except BaseException as error:
+            self.room.give(held)
+            if isinstance(error, TimeoutError):
+                raise Refused(408, "slow") from None
+            raise
+        return b"".join(chunks)
+
+    def _address(self, request: Request) -> Address:
+        peer = request.client.host if request.client else None
+        return address_of(peer, request.headers.getlist("x-forwarded-for"), self.trusted)
+
+    def _limited(self, address: Address, known: Networks) -> None:
+        if not known and (wait := self.buckets.take(address, time.monotonic())):
+            raise Refused(429, "too many", wait=wait)
+
+    # --- for those who run it ---
+
+    async def health(self, request: Request) -> Response:
+        """200 where messages can be landed, else 503; counts, and no word of anything that came."""
+        if not inside(self._address(request), self.monitors):
+            return Response("not found\n", 404, _HEADERS, "text/plain")
+        root = self.landing.root
+        found = next(p for p in (root, *root.parents) if p.exists())
+        writable = os.access(found, os.W_OK | os.X_OK)
+        broken = sorted(key for key, door in self.doors.items() if door.committer.broken)
+        told = {
+            "ok": writable and not broken,
+            "landing_writable": writable,
+            "streams": len(self.doors),
+            "failing": broken,
+            "waiting": sum(door.committer.waiting for door in self.doors.values()),
+            "oldest_waiting_seconds": round(self._oldest(), 3),
+        }
+        return JSONResponse(told, 200 if told["ok"] else 503, _HEADERS)
+
+    async def figures(self, request: Request) -> Response:
+        if not inside(self._address(request), self.monitors):
+            return Response("not found\n", 404, _HEADERS, "text/plain")
+        waiting = sum(door.committer.waiting for door in self.doors.values())
+        return Response(self.metrics.text(waiting, self._oldest()), 200, _HEADERS, "text/plain; version=0.0.4")
+
+    def _oldest(self) -> float:
+        return max((door.committer.oldest for door in self.doors.values()), default=0.0)
+
+    @asynccontextmanager
+    async def running(self, _: Starlette) -> AsyncIterator[None]:
+        """Committers from start to end; at the end what was accepted lands."""
+        tasks = [asyncio.create_task(door.committer.run()) for door in self.doors.values()]
+        try:
+            yield
+        finally:
+            for door in self.doors.values():
+                door.committer.close()
+            await asyncio.gather(*tasks)
+
+
+def _secret(stream: Stream, option: str) -> str:
+    return secret(stream.options.get(option), what=f"{stream.key}: {option}").strip()
+
+
+def _answer(door: Door, messages: Sequence[Message]) -> Response:
+    answer = door.dialect.table["answer"]
+    if answer.get("ids"):
+        ids = [report_id_of(door.stream.channel, door.stream.name, m.source_ref) for m in messages]
+        return JSONResponse({"reports": ids}, answer["status"], _HEADERS)
+    return Response(answer["body"], answer["status"], _HEADERS, answer["type"])
+
+
+def build(settings: Settings, *, run_id: str, now: Callable[[], datetime]) -> Starlette:
+    """The application. SettingsError where a stream's options or secrets are not in order."""
+    intake = Intake(settings, run_id=run_id, now=now)
+    routes = [
+        Route("/kirim/{channel}/{stream}", intake.receive, methods=["GET", "POST"]),
+        Route("/health", intake.health),
+        Route("/metrics", intake.figures),
+    ]
+    return Starlette(routes=routes, lifespan=intake.running)

@@ -23,7 +23,15 @@ SOURCES = ("export", "imap", "sms", "twitter", "facebook", "webhook", "feedback"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "workers", "group_rows"},
-    "intake": {"public_url", "trusted_proxies", "monitors", "per_second", "burst", "max_body_bytes"},
+    "intake": {
+        "public_url",
+        "trusted_proxies",
+        "monitors",
+        "per_second",
+        "burst",
+        "max_body_bytes",
+        "patience_seconds",
+    },
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
@@ -53,7 +61,8 @@ class Intake:
 
     public_url: where senders reach it, which some sign. trusted_proxies: whose X-Forwarded-For is
     believed. monitors: who besides this machine may ask for health and metrics. per_second, burst:
-    requests an address may send. Addresses are single ones or networks.
+    requests an address may send. patience_seconds: how long headers, or a body, may take. Addresses are
+    single ones or networks.
     """
 
     public_url: str | None = None
@@ -62,6 +71,7 @@ class Intake:
     per_second: float = 20.0
     burst: int = 100
     max_body_bytes: int = 1_000_000
+    patience_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +224,7 @@ def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
         per_second=_number(raw, "per_second", 20, 0.1, 100_000, path, whole=False),
         burst=_number(raw, "burst", 100, 1, 1_000_000, path),
         max_body_bytes=_number(raw, "max_body_bytes", 1_000_000, 1_000, 50_000_000, path),
+        patience_seconds=_number(raw, "patience_seconds", 10, 0.1, 300, path, whole=False),
     )
 
 

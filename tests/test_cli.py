@@ -47,7 +47,7 @@ def ran(tmp_path: Path, make_settings: Make) -> Settings:
 
 
 COMMANDS = (
-    "run", "import", "status", "trace", "audit", "rebuild", "doctor",
+    "run", "import", "status", "trace", "audit", "rebuild", "doctor", "intake",
     "model train", "model evaluate", "model list", "model rollback",
     "gazetteer install",
     "review list", "review decide",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands.common import Config, settings_of, told
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 
 def intake(
@@ -26,8 +31,6 @@ def intake(
     Example: `kanal intake --port 8700`
     """
     with told():
-        from pipelines import flow
-        from pipelines import knowledge as known
         from pipelines.errors import SettingsError
         from pipelines.intake import server
 
@@ -37,8 +40,17 @@ def intake(
                 " Put a proxy with TLS in front and keep 127.0.0.1, or say --public"
             )
         settings = settings_of(config)
-        registry = known.channels(settings)
-        for stream in flow.streams_of(settings):
-            if stream.source == "webhook":
-                known.channel_of(registry, stream)
-        server.serve(settings, host=host, port=port)
+        _in_registry(settings)
+        server.serve(
+            settings, run_id=f"intake-{uuid.uuid4().hex[:16]}", now=lambda: datetime.now(UTC), host=host, port=port
+        )
+
+
+def _in_registry(settings: Settings) -> None:
+    """SettingsError where a stream's channel is in no registry: what it lands could not be loaded."""
+    from pipelines import knowledge as known
+
+    registry = known.channels(settings)
+    for stream in settings.streams:
+        if stream.source == "webhook":
+            known.channel_of(registry, stream)

@@ -38,7 +38,7 @@ from pipelines.sources.dialects import Dialect, of_stream
 
 log = logging.getLogger(__name__)
 
-_BODY_SECONDS = 10.0
+HEADER_BYTES = 16_384
 _BODIES = 64_000_000  # bytes of bodies in memory at once
 _LOOPBACK = networks(("127.0.0.0/8", "::1"))
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -62,6 +62,7 @@ class Door:
     allowed: Networks
     committer: Committer
     parts: Parts
+    one_by_one: asyncio.Lock
 
 
 class Intake:
@@ -88,7 +89,9 @@ class Intake:
             self.landing, stream, self.metrics, source_version=webhook.VERSION, run_id=run_id, now=self.now
         )
         allowed = networks(stream.options.get("allow_from", ()))
-        return Door(stream, dialect, webhook.way_of(stream, dialect), allowed, committer, Parts(stream, dialect))
+        return Door(
+            stream, dialect, webhook.way_of(stream, dialect), allowed, committer, Parts(stream, dialect), asyncio.Lock()
+        )
 
     # --- a webhook ---
 
@@ -122,6 +125,8 @@ class Intake:
             raise Refused(403, "refused")
         self._limited(address, door.allowed)
         query = bytes(request.scope["query_string"])
+        if sum(len(name) + len(value) for name, value in request.scope["headers"]) > HEADER_BYTES:
+            raise Refused(431, "headers")
         challenge = door.dialect.table.get("challenge")
         if request.method == "GET" and challenge:
             return self._challenged(door, challenge, query)
@@ -164,9 +169,10 @@ class Intake:
     async def _grown(self, door: Door, message: Message) -> Message:
         if not door.parts.is_part(message):
             return message
-        if not door.parts.ready:
-            await asyncio.to_thread(door.parts.recall, self.landing, self.now())
-        return door.parts.grown(message)
+        async with door.one_by_one:
+            if not door.parts.ready:
+                await asyncio.to_thread(door.parts.recall, self.landing, self.now())
+            return door.parts.grown(message)
 
     def _challenged(self, door: Door, challenge: Mapping[str, Any], query: bytes) -> tuple[Response, str]:
         found = signatures.challenged(
@@ -186,7 +192,7 @@ class Intake:
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, "too large")
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self.settings.intake.patience_seconds):
                 async for chunk in request.stream():
                     if held + len(chunk) > most:
                         raise Refused(413, "too large")

@@ -86,7 +86,7 @@ class Parts:
         sender, recipient, udh, text = ((value or b"").decode("latin-1") for value in said)
         cells = {"SenderNumber": sender, "RecipientID": recipient, "ref": ref, "raw": raw.decode("latin-1")}
         self._count += 1
-        mark = short_hash(sender, at.isoformat(), udh, text)
+        mark = short_hash(sender, udh, text)  # not when: the network brings some parts twice
         row = Row(self._count, cells, at, part_in(self._dialect, item), mark)
         self._rows = [*self._rows[-_KEPT:], row]
         return row

@@ -7,6 +7,8 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,14 +16,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import PermanentError, SettingsError
-from pipelines.flow import new_run_id, utc_now
-from pipelines.intake.app import build
+from pipelines.intake.app import HEADER_BYTES, build
 from pipelines.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_HEADER_SECONDS = 10.0
-_HEADER_BYTES = 16_384
 _CONNECTIONS = 1000
 _END_SECONDS = 20
 
@@ -29,11 +28,12 @@ _END_SECONDS = 20
 class Patient(H11Protocol):
     """Closes a connection whose next request is not there, headers and all, in time; uvicorn waits for ever."""
 
+    seconds: float
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(_HEADER_SECONDS, transport.close)
+        self._deadline = self.loop.call_later(self.seconds, transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -42,7 +42,7 @@ class Patient(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         elif not asked and self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+            self._deadline = self.loop.call_later(self.seconds, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline:
@@ -65,7 +65,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def serve(settings: Settings, *, host: str, port: int) -> None:
+def serve(settings: Settings, *, run_id: str, now: Callable[[], datetime], host: str, port: int) -> None:
     """Receive until SIGTERM or Ctrl-C; then answer and land what was accepted.
 
     Raises SettingsError (no webhook stream, options, secrets) or PermanentError (the port is taken).
@@ -73,12 +73,12 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
     if not any(stream.source == "webhook" for stream in settings.streams):
         raise SettingsError(f"{settings.path} has no stream with source webhook; docs/intake.md shows one")
     _logs_plainly()
-    application = build(settings, run_id=f"intake-{new_run_id()}", now=utc_now)
+    application = build(settings, run_id=run_id, now=now)
     config = uvicorn.Config(
         application,
         host=host,
         port=port,
-        http=Patient,
+        http=type("_Patient", (Patient,), {"seconds": settings.intake.patience_seconds}),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -86,7 +86,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         proxy_headers=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_END_SECONDS,
     )

@@ -311,3 +311,37 @@ def test_a_stream_that_could_not_be_proved_is_refused(dialect: str, options: dic
 
 def test_nothing_is_pulled() -> None:
     assert list(webhook.pull(stream("kannel"), None, now=lambda: NOW)) == []
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, child in inner for place in _places(child, (*at, key)))]
+
+
+def _with(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    if not at:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = _with(value[at[0]], at[1:], new)
+    return copy
+
+
+WHOLE = {
+    "whatsapp": whatsapp({"text": {"body": "x"}}, {"image": {"id": "7", "caption": "y"}, "location": {"latitude": 1, "longitude": 2}}),
+    "meta_page": page(photos=["https://example.id/1.jpg"]),
+    "x_activity": {"data": {"event_type": "post.create", "payload": {"id": "1", "text": "x"}, "includes": {"users": [{"id": "2"}]}}},
+    "json": {"reports": [{"id": "1", "text": "x", "time": "2026-11-26T08:00:00Z", "sender": {"id": "2"}, "files": [{"url": "https://a"}]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", sorted(WHOLE))
+@given(data=st.data(), new=JSONS)
+def test_nothing_in_a_notification_may_be_taken_for_granted(dialect: str, data: st.DataObject, new: Any) -> None:
+    body = _with(WHOLE[dialect], data.draw(st.sampled_from(_places(WHOLE[dialect]))), new)
+    source = stream(dialect)
+    with suppress(RejectedMessage):
+        taken = webhook.take(of_stream(source), webhook.Received("POST", b"", json.dumps(body).encode()), NOW)
+        for message in taken.messages:
+            assert message.source_ref and message.version
+            with suppress(RejectedMessage, FilteredMessage):
+                assert isinstance(webhook.decode(message, source), Draft)

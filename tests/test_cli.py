@@ -58,7 +58,7 @@ COMMANDS = (
 def test_every_command_teaches_itself(command: str) -> None:
     result = kanal(*command.split(), "--help")
     assert result.exit_code == 0
-    assert "--json" in result.stdout
+    assert ("--json" in result.stdout) == (command != "intake")  # which prints no result
     assert len(result.stdout) > 400
 
 

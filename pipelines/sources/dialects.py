@@ -28,7 +28,7 @@ FIELDS = {
     "kelurahan", "kecamatan", "kota", "category", "agency", "conversation", "url", "external_ref", "private", "udh",
     "post", "includes",
 }  # fmt: skip
-_MEDIA = {"at", "kind", "url", "name", "type", "size", "sha256", "id"}
+_MEDIA = {"at", "kind", "url", "name", "type", "size", "id"}
 LEVELS = ("verified", "claimed", "anonymous")
 _SIGNED = {
     "hmac": {"kind", "header", "prefix", "algorithm", "digest", "over", "timestamp", "window"},

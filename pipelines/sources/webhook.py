@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -353,8 +352,8 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
         path = spec.get(key, "").replace("{n}", str(count))
         return plain(first_of(item._replace(value=base), [path])) if path else None
 
-    url, own, sha256 = (base if isinstance(base, str) else at("url")), at("id"), at("sha256")
-    if not (url or own or sha256):
+    url, own = (base if isinstance(base, str) else at("url")), at("id")
+    if not (url or own):
         return None
     kind = spec.get("kind", "file")
     if kind == "type":
@@ -366,19 +365,8 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
         file["name"] = name
     if (size := number(_whole(at("size")))) is not None and size >= 0:
         file["size"] = int(size)
-    if digest := _digest(sha256):
-        file["sha256"] = digest
     return file, own
 
 
 def _whole(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() and len(text) < 16 else None
-
-
-def _digest(text: str | None) -> str | None:
-    """A SHA-256 in hexadecimal, which Meta writes in base64."""
-    if text and re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        return text.lower()
-    if text and re.fullmatch(r"[A-Za-z0-9+/]{43}=", text):
-        return b64decode(text).hex()
-    return None

@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-SOURCES = ("export", "imap", "sms", "twitter", "facebook", "webhook", "feedback")
+SOURCES = ("export", "imap", "sms", "twitter", "facebook", "webhook", "form", "feedback")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "workers", "group_rows"},

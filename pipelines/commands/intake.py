@@ -23,10 +23,10 @@ def intake(
     ] = False,
     config: Config = None,
 ) -> None:
-    """Receive webhooks and append them to landing, until SIGTERM; `kanal run` brings them on from there.
+    """Receive webhooks and the web form and append them to landing, until SIGTERM; `kanal run` brings them on.
 
-    Answers a sender only when what it sent is durable. Every stream with source webhook is at /kirim/CHANNEL/STREAM;
-    /health and /metrics answer this machine only.
+    Answers a sender only when what it sent is durable. A stream with source webhook is at /kirim/CHANNEL/STREAM, one with
+    source form at /lapor/CHANNEL/STREAM; /health and /metrics answer this machine only.
 
     Example: `kanal intake --port 8700`
     """
@@ -40,17 +40,17 @@ def intake(
                 " Put a proxy with TLS in front and keep 127.0.0.1, or say --public"
             )
         settings = settings_of(config)
-        _in_registry(settings)
-        server.serve(
-            settings, run_id=f"intake-{uuid.uuid4().hex[:16]}", now=lambda: datetime.now(UTC), host=host, port=port
-        )
+        run_id = f"intake-{uuid.uuid4().hex[:16]}"
+        server.serve(settings, _known(settings), run_id=run_id, now=lambda: datetime.now(UTC), host=host, port=port)
 
 
-def _in_registry(settings: Settings) -> None:
-    """SettingsError where a stream's channel is in no registry: what it lands could not be loaded."""
+def _known(settings: Settings) -> list[tuple[str, str]]:
+    """(id, name) of categories, by name. SettingsError where a stream's channel is in no registry: what it lands
+    could not be loaded."""
     from pipelines import knowledge as known
 
     registry = known.channels(settings)
     for stream in settings.streams:
-        if stream.source == "webhook":
+        if stream.source in ("webhook", "form"):
             known.channel_of(registry, stream)
+    return sorted(known.taxonomy(settings.models_dir).names.items(), key=lambda named: named[1])

@@ -1,4 +1,5 @@
-"""The intake's routes: /kirim/CHANNEL/STREAM for every webhook stream, /health and /metrics for those who run it.
+"""The intake's routes: /kirim/CHANNEL/STREAM for every webhook stream, /lapor/CHANNEL/STREAM for every web form,
+/health and /metrics for those who run it.
 
 A request passes in this order: known stream, address, rate, method, size, proof, what it holds,
 landing; only then it is answered. Whoever is refused learns that and no more. Neither logs nor
@@ -12,12 +13,12 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -28,14 +29,16 @@ from pipelines.contracts import Message, Stream, report_id_of
 from pipelines.errors import KanalError, RejectedMessage
 from pipelines.intake import signatures
 from pipelines.intake.committer import Committer
+from pipelines.intake.forms import MAX_BYTES, Page
 from pipelines.intake.limits import Address, Buckets, Networks, Room, address_of, inside, networks
 from pipelines.intake.metrics import Metrics
 from pipelines.intake.parts import Parts
 from pipelines.settings import Settings, secret
 from pipelines.sinks.landing import Landing
-from pipelines.sources import webhook
+from pipelines.sources import form, webhook
 from pipelines.sources.dialects import Dialect, of_stream
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 HEADER_BYTES = 16_384
@@ -60,7 +63,6 @@ class Door:
     dialect: Dialect
     way: Mapping[str, Any]
     allowed: Networks
-    committer: Committer
     parts: Parts
     one_by_one: asyncio.Lock
 
@@ -68,43 +70,63 @@ class Door:
 class Intake:
     """What all requests share. Streams of the settings whose source is webhook have a door each."""
 
-    def __init__(self, settings: Settings, *, run_id: str, now: Callable[[], datetime]) -> None:
-        self.settings, self.now = settings, now
+    def __init__(
+        self, settings: Settings, categories: Sequence[tuple[str, str]], *, run_id: str, now: Callable[[], datetime]
+    ) -> None:
+        self.settings, self.now, self._run_id = settings, now, run_id
         self.metrics = Metrics()
         self.landing = Landing(settings.landing_dir)
         self.buckets = Buckets(settings.intake.per_second, settings.intake.burst)
         self.room = Room(_BODIES)
         self.trusted = networks(settings.intake.trusted_proxies)
         self.monitors = (*_LOOPBACK, *networks(settings.intake.monitors))
-        self.doors = {s.key: self._door(s, run_id) for s in settings.streams if s.source == "webhook"}
+        self.committers: dict[str, Committer] = {}
+        self.doors = {s.key: self._door(s) for s in settings.streams if s.source == "webhook"}
+        self.pages = {s.key: self._page(s, categories) for s in settings.streams if s.source == "form"}
 
-    def _door(self, stream: Stream, run_id: str) -> Door:
+    def _committer(self, stream: Stream, version: str) -> Committer:
+        made = Committer(self.landing, stream, self.metrics, source_version=version, run_id=self._run_id, now=self.now)
+        return self.committers.setdefault(stream.key, made)
+
+    def _page(self, stream: Stream, categories: Sequence[tuple[str, str]]) -> Page:
+        form.check(stream)
+        _secret(stream, "secret_env")
+        self._committer(stream, form.VERSION)
+        return Page(stream, categories)
+
+    def _door(self, stream: Stream) -> Door:
         """SettingsError where the stream's options will not do, or a secret it names is not set."""
         webhook.check(stream)
         dialect = of_stream(stream)
         for option in ("secret_env", "verify_token_env"):
             if option in stream.options:
                 _secret(stream, option)
-        committer = Committer(
-            self.landing, stream, self.metrics, source_version=webhook.VERSION, run_id=run_id, now=self.now
-        )
+        self._committer(stream, webhook.VERSION)
         allowed = networks(stream.options.get("allow_from", ()))
-        return Door(
-            stream, dialect, webhook.way_of(stream, dialect), allowed, committer, Parts(stream, dialect), asyncio.Lock()
-        )
+        return Door(stream, dialect, webhook.way_of(stream, dialect), allowed, Parts(stream, dialect), asyncio.Lock())
 
     # --- a webhook ---
 
     async def receive(self, request: Request) -> Response:
+        return await self._answered(request, self.doors, self._receive)
+
+    async def fill_in(self, request: Request) -> Response:
+        return await self._answered(request, self.pages, self._fill_in)
+
+    async def _answered(
+        self, request: Request, among: Mapping[str, T], receive: Callable[[Request, T], Awaitable[tuple[Response, str]]]
+    ) -> Response:
         """Any answer a sender gets."""
         key = f"{request.path_params['channel']}/{request.path_params['stream']}"
-        door = self.doors.get(key)
+        place = among.get(key)
         try:
-            if door is None:
+            if place is None:
                 key = ""
                 self._limited(self._address(request), ())
                 raise Refused(404, "unknown")
-            answer, outcome = await self._receive(request, door)
+            if sum(len(name) + len(value) for name, value in request.scope["headers"]) > HEADER_BYTES:
+                raise Refused(431, "headers")
+            answer, outcome = await receive(request, place)
         except Refused as error:
             outcome = error.reason
             headers = _HEADERS | ({"retry-after": str(max(1, round(error.wait)))} if error.wait else {})
@@ -125,14 +147,12 @@ class Intake:
             raise Refused(403, "refused")
         self._limited(address, door.allowed)
         query = bytes(request.scope["query_string"])
-        if sum(len(name) + len(value) for name, value in request.scope["headers"]) > HEADER_BYTES:
-            raise Refused(431, "headers")
         challenge = door.dialect.table.get("challenge")
         if request.method == "GET" and challenge:
             return self._challenged(door, challenge, query)
         if request.method not in door.dialect.methods:
             raise Refused(405, "method")
-        body = await self._body(request)
+        body = await self._body(request, self.settings.intake.max_body_bytes)
         try:
             return await self._taken(request, door, query, body)
         finally:
@@ -157,13 +177,9 @@ class Intake:
         except RejectedMessage as error:  # in words for a partner who can mend it
             raise Refused(400, "malformed", detail=error.reason) from None
         messages = [await self._grown(door, message) for message in taken.messages]
-        try:
-            repeated = await door.committer.land(messages)
-        except KanalError as error:
-            raise Refused(503, "busy", wait=getattr(error, "retry_after", None) or 5) from None
-        for outcome, number in (("repeated", repeated), ("skipped", taken.skipped)):
-            if number:
-                self.metrics.count("messages", number, stream=stream.key, outcome=outcome)
+        await self._land(stream, messages)
+        if taken.skipped:
+            self.metrics.count("messages", taken.skipped, stream=stream.key, outcome="skipped")
         return _answer(door, messages), "accepted" if messages else "nothing"
 
     async def _grown(self, door: Door, message: Message) -> Message:
@@ -185,9 +201,42 @@ class Intake:
             raise Refused(403, "refused")
         return Response(found[1], 200, _HEADERS, found[0]), "challenge"
 
-    async def _body(self, request: Request) -> bytes:
+    # --- the web form ---
+
+    async def _fill_in(self, request: Request, page: Page) -> tuple[Response, str]:
+        self._limited(self._address(request), ())
+        key = _secret(page.stream, "secret_env")
+        if request.method == "GET":
+            number = request.query_params.get("diterima")
+            found = page.blank(key, self.now()) if number is None else page.thanks(number)
+            if found is None:
+                raise Refused(404, "unknown")
+            return found, "page"
+        body = await self._body(request, MAX_BYTES)
+        try:
+            try:
+                sent = form.read(body, request.headers.get("content-type", ""))
+            except ValueError:
+                raise Refused(400, "malformed") from None
+            message = page.sent(sent, key, self.now())
+            if isinstance(message, Response):
+                return message, "to mend"
+            await self._land(page.stream, [message])
+        finally:
+            self.room.give(len(body))
+        return page.to_thanks(message), "accepted"
+
+    async def _land(self, stream: Stream, messages: Sequence[Message]) -> None:
+        try:
+            repeated = await self.committers[stream.key].land(messages)
+        except KanalError as error:
+            raise Refused(503, "busy", wait=getattr(error, "retry_after", None) or 5) from None
+        if repeated:
+            self.metrics.count("messages", repeated, stream=stream.key, outcome="repeated")
+
+    async def _body(self, request: Request, most: int) -> bytes:
         """The body, while there is room and time. Whoever calls gives its room back."""
-        most, held, chunks = self.settings.intake.max_body_bytes, 0, []
+        held, chunks = 0, []
         declared = request.headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, "too large")
@@ -224,13 +273,13 @@ class Intake:
         root = self.landing.root
         found = next(p for p in (root, *root.parents) if p.exists())
         writable = os.access(found, os.W_OK | os.X_OK)
-        broken = sorted(key for key, door in self.doors.items() if door.committer.broken)
+        broken = sorted(key for key, committer in self.committers.items() if committer.broken)
         told = {
             "ok": writable and not broken,
             "landing_writable": writable,
-            "streams": len(self.doors),
+            "streams": len(self.committers),
             "failing": broken,
-            "waiting": sum(door.committer.waiting for door in self.doors.values()),
+            "waiting": sum(committer.waiting for committer in self.committers.values()),
             "oldest_waiting_seconds": round(self._oldest(), 3),
         }
         return JSONResponse(told, 200 if told["ok"] else 503, _HEADERS)
@@ -238,21 +287,21 @@ class Intake:
     async def figures(self, request: Request) -> Response:
         if not inside(self._address(request), self.monitors):
             return Response("not found\n", 404, _HEADERS, "text/plain")
-        waiting = sum(door.committer.waiting for door in self.doors.values())
+        waiting = sum(committer.waiting for committer in self.committers.values())
         return Response(self.metrics.text(waiting, self._oldest()), 200, _HEADERS, "text/plain; version=0.0.4")
 
     def _oldest(self) -> float:
-        return max((door.committer.oldest for door in self.doors.values()), default=0.0)
+        return max((committer.oldest for committer in self.committers.values()), default=0.0)
 
     @asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
         """Committers from start to end; at the end what was accepted lands."""
-        tasks = [asyncio.create_task(door.committer.run()) for door in self.doors.values()]
+        tasks = [asyncio.create_task(committer.run()) for committer in self.committers.values()]
         try:
             yield
         finally:
-            for door in self.doors.values():
-                door.committer.close()
+            for committer in self.committers.values():
+                committer.close()
             await asyncio.gather(*tasks)
 
 
@@ -268,11 +317,17 @@ def _answer(door: Door, messages: Sequence[Message]) -> Response:
     return Response(answer["body"], answer["status"], _HEADERS, answer["type"])
 
 
-def build(settings: Settings, *, run_id: str, now: Callable[[], datetime]) -> Starlette:
-    """The application. SettingsError where a stream's options or secrets are not in order."""
-    intake = Intake(settings, run_id=run_id, now=now)
+def build(
+    settings: Settings, categories: Sequence[tuple[str, str]], *, run_id: str, now: Callable[[], datetime]
+) -> Starlette:
+    """The application. categories: (id, name), for citizens to choose from.
+
+    SettingsError where a stream's options or secrets are not in order.
+    """
+    intake = Intake(settings, categories, run_id=run_id, now=now)
     routes = [
         Route("/kirim/{channel}/{stream}", intake.receive, methods=["GET", "POST"]),
+        Route("/lapor/{channel}/{stream}", intake.fill_in, methods=["GET", "POST"]),
         Route("/health", intake.health),
         Route("/metrics", intake.figures),
     ]

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
@@ -65,15 +65,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def serve(settings: Settings, *, run_id: str, now: Callable[[], datetime], host: str, port: int) -> None:
+def serve(
+    settings: Settings,
+    categories: Sequence[tuple[str, str]],
+    *,
+    run_id: str,
+    now: Callable[[], datetime],
+    host: str,
+    port: int,
+) -> None:
     """Receive until SIGTERM or Ctrl-C; then answer and land what was accepted.
 
-    Raises SettingsError (no webhook stream, options, secrets) or PermanentError (the port is taken).
+    Raises SettingsError (nothing to receive, options, secrets) or PermanentError (the port is taken).
     """
-    if not any(stream.source == "webhook" for stream in settings.streams):
-        raise SettingsError(f"{settings.path} has no stream with source webhook; docs/intake.md shows one")
+    if not any(stream.source in ("webhook", "form") for stream in settings.streams):
+        raise SettingsError(f"{settings.path} has no stream with source webhook or form; docs/intake.md shows one")
     _logs_plainly()
-    application = build(settings, run_id=run_id, now=now)
+    application = build(settings, categories, run_id=run_id, now=now)
     config = uvicorn.Config(
         application,
         host=host,

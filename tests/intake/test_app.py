@@ -326,7 +326,7 @@ def test_it_listens_beyond_this_machine_only_when_told_so_by_name(tmp_path: Path
 def test_without_a_webhook_stream_there_is_nothing_to_receive(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, UNLIMITED, {})
     refused = CliRunner().invoke(app, ["intake", "--config", str(settings.path)])
-    assert refused.exit_code == FAILED and "no stream with source webhook" in refused.output
+    assert refused.exit_code == FAILED and "no stream with source webhook or form" in refused.output
 
 
 def test_a_port_that_is_taken_is_told(site: Site) -> None:

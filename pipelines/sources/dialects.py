@@ -204,10 +204,10 @@ def _walk(
         yield value, around, trail
         return
     step = steps[0]
-    if not isinstance(value, Mapping) or step.name not in value:
+    if not isinstance(value, dict) or step.name not in value:
         # The names of form fields may hold dots themselves.
         whole = ".".join(s.name for s in steps)
-        if len(steps) > 1 and isinstance(value, Mapping) and whole in value:
+        if len(steps) > 1 and isinstance(value, dict) and whole in value:
             yield value[whole], (*around, value), trail
         return
     inner, outside = value[step.name], (*around, value)
@@ -218,7 +218,7 @@ def _walk(
     if step.by_item:
         wanted = plain(next((v for v, _, _ in _walk(item, parsed(step.value).steps, item)), None)) or ""
     for place, element in enumerate(inner if isinstance(inner, list) else ()):
-        if not step.key or (isinstance(element, Mapping) and plain(element.get(step.key)) == wanted):
+        if not step.key or (isinstance(element, dict) and plain(element.get(step.key)) == wanted):
             yield from _walk(element, steps[1:], item, outside, (*trail, place))
 
 

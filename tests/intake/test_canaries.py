@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +37,11 @@ SENT = "kenari-isi-3d77"  # what somebody sent: in landing and in the warehouse,
 def test_no_secret_is_written_anywhere_and_no_word_of_a_sender_is_logged(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in SECRETS.items():
+    secrets = SECRETS | {"UJI_FORMULIR": "kenari-formulir-88d1"}
+    for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     text = f'[intake]\npublic_url = "{PUBLIC}"\n{UNLIMITED}'
+    text += stream_toml("balai_warga", "web", "form", secret_env="UJI_FORMULIR")
     settings = make_settings(text + "".join(stream_toml(*key.split("/"), "webhook", **o) for key, o in STREAMS.items()))
     token, word = SECRETS["UJI_KANNEL"], SECRETS["UJI_KATA"]
     bearer = {"authorization": f"Bearer {SECRETS['UJI_MITRA']}"}
@@ -58,7 +62,7 @@ def test_no_secret_is_written_anywhere_and_no_word_of_a_sender_is_logged(
         Call("GET", f"/kirim/twitter/x?crc_token=%7B{SECRETS['UJI_X']}"), Call("GET", f"/{token}"), Call("GET", f"/kirim/{token}/{token}"),
         Call("POST", "/kirim/lapor/sederhana", b"x" * 1_000_001, bearer),
     ]  # fmt: skip
-    with running(settings, SECRETS) as intake:
+    with running(settings, secrets) as intake:
         assert [call.to(intake)[0] for call in good] == [200] * len(good)
         answers = [call.to(intake) for call in bad]
         assert all(400 <= status < 500 for status, _, _ in answers)
@@ -70,6 +74,19 @@ def test_no_secret_is_written_anywhere_and_no_word_of_a_sender_is_logged(
             with socket.create_connection(("127.0.0.1", intake.port), 10) as raw:
                 raw.sendall(broken.encode())
                 answers.append((0, {}, raw.recv(1000)))
+        page = Call("GET", "/kirim/../lapor/balai_warga/web"), Call("GET", "/lapor/balai_warga/web")
+        answers += [call.to(intake) for call in page]
+        tanda = re.findall(rb'name="tanda" value="([^"]*)"', answers[-1][2])[0].decode()
+        time.sleep(3.1)
+        for key in (tanda, secrets["UJI_FORMULIR"]):  # a good form, and one with the key itself where the token belongs
+            parts = {"tanda": key, "uraian": f"Got mampet {SENT}", "telepon": "081200000001"}
+            lines = "".join(
+                f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in parts.items()
+            )
+            kind = {"content-type": "multipart/form-data; boundary=x"}
+            told = Call("POST", "/lapor/balai_warga/web", f"{lines}--x--\r\n".encode(), kind).to(intake)
+            assert told[0] == (303 if key == tanda else 422)
+            assert secrets["UJI_FORMULIR"].encode() not in told[2]
         aside = settings.landing_dir.with_name("aside")
         settings.landing_dir.rename(aside)
         settings.landing_dir.write_text("no folder")
@@ -86,10 +103,10 @@ def test_no_secret_is_written_anywhere_and_no_word_of_a_sender_is_logged(
     assert SENT not in quiet and "081200000001" not in quiet
     everything = [quiet.encode(), *(p.read_bytes() for p in Path(settings.data_dir).rglob("*") if p.is_file())]
     everything += _unpacked(settings)  # Parquet files are packed
-    for name, value in SECRETS.items():
+    for name, value in secrets.items():
         assert not any(value.encode() in data for data in everything), name
     assert any(SENT.encode() in data for data in everything)
 
 
 def _unpacked(settings: Settings) -> list[bytes]:
-    return [m.payload for key in STREAMS for m in landed(settings, key)]
+    return [m.payload for key in (*STREAMS, "balai_warga/web") for m in landed(settings, key)]

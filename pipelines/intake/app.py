@@ -206,7 +206,7 @@ class Intake:
     async def _fill_in(self, request: Request, page: Page) -> tuple[Response, str]:
         self._limited(self._address(request), ())
         key = _secret(page.stream, "secret_env")
-        if request.method == "GET":
+        if request.method != "POST":
             number = request.query_params.get("diterima")
             found = page.blank(key, self.now()) if number is None else page.thanks(number)
             if found is None:

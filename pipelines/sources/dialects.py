@@ -34,6 +34,8 @@ _SIGNED = {
     "hmac": {"kind", "header", "prefix", "algorithm", "digest", "over", "timestamp", "window"},
     "token": {"kind", "param", "header", "prefix"},
 }
+_MOST_KNOWN = 64
+_known: dict[int, Dialect] = {}  # by the identity of the table, which each holds: messages come by the thousand
 _STEP = re.compile(r"([^.\[\]]+)(?:\[(?:([^=\]]+)=(@?)([^\]]+))?(\])|)")
 
 
@@ -106,10 +108,17 @@ def of_stream(stream: Stream) -> Dialect:
     if not isinstance(table, Mapping):
         raise SettingsError(f"{stream.key}: `dialect` must name an entry of models/webhooks.toml")
     where = f"{stream.key}: dialect {table.get('id', '')!r}"
+    known = _known.get(id(table))
+    if known is not None and known.table is table:
+        return known
     try:
-        return _checked(table)
+        found = _checked(table)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SettingsError(f"{where} is wrong: {error}; models/webhooks.toml explains the keys") from error
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[id(table)] = found
+    return found
 
 
 def _checked(table: Mapping[str, Any]) -> Dialect:

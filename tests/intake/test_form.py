@@ -182,6 +182,7 @@ def test_what_is_no_form_is_refused(site: Site) -> None:
 
 def test_the_page_may_load_nothing_run_nothing_and_stand_in_no_frame(site: Site) -> None:
     policy = requests.get(site.address, timeout=20).headers["content-security-policy"]
+    assert requests.head(site.address, timeout=20).status_code == 200
     assert "default-src 'none'" in policy and "script-src" not in policy and "frame-ancestors 'none'" in policy
 
 

@@ -61,7 +61,7 @@ class Intake:
 
     public_url: where senders reach it, which some sign. trusted_proxies: whose X-Forwarded-For is
     believed. monitors: who besides this machine may ask for health and metrics. per_second, burst:
-    requests an address may send. patience_seconds: how long headers, or a body, may take. Addresses are
+    requests an address may send. patience_seconds: how long headers, or a small body, may take. Addresses are
     single ones or networks.
     """
 

@@ -42,6 +42,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 HEADER_BYTES = 16_384
+_SLOWEST = 8_000  # bytes a second: a photo may take its time
 _BODIES = 64_000_000  # bytes of bodies in memory at once
 _LOOPBACK = networks(("127.0.0.0/8", "::1"))
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -214,11 +215,11 @@ class Intake:
             return found, "page"
         body = await self._body(request, MAX_BYTES)
         try:
-            try:
-                sent = form.read(body, request.headers.get("content-type", ""))
+            try:  # photos are large: others must not wait while they are looked through
+                kind = request.headers.get("content-type", "")
+                message = await asyncio.to_thread(lambda: page.sent(form.read(body, kind), key, self.now()))
             except ValueError:
                 raise Refused(400, "malformed") from None
-            message = page.sent(sent, key, self.now())
             if isinstance(message, Response):
                 return message, "to mend"
             await self._land(page.stream, [message])
@@ -241,13 +242,15 @@ class Intake:
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, "too large")
         try:
-            async with asyncio.timeout(self.settings.intake.patience_seconds):
+            begin = asyncio.get_running_loop().time() + self.settings.intake.patience_seconds
+            async with asyncio.timeout_at(begin) as limit:
                 async for chunk in request.stream():
                     if held + len(chunk) > most:
                         raise Refused(413, "too large")
                     if not self.room.take(len(chunk)):
                         raise Refused(503, "busy", wait=2)
                     held += len(chunk)
+                    limit.reschedule(begin + held / _SLOWEST)
                     chunks.append(chunk)
         except BaseException as error:
             self.room.give(held)

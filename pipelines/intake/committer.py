@@ -124,16 +124,19 @@ class Committer:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, senders must be told; its text may quote them
             failure = TransientError(f"{self._stream.key}: {type(error).__name__} while landing")
-        self.broken = str(failure) if failure else None
         if failure:
+            if self.broken is None:  # once, not five times a second
+                log.error("%s", failure)
             self._head = None
             self._metrics.count("failures", stream=self._stream.key)
-            log.error("%s", failure)
         else:
             self._metrics.count("batches", stream=self._stream.key)
             self._metrics.count("messages", len(messages), stream=self._stream.key, outcome="landed")
             self._metrics.committed(time.monotonic() - begin)
             self._remember(messages)
+            if self.broken is not None:
+                log.info("%s: lands again", self._stream.key)
+        self.broken = str(failure) if failure else None
         for waiting in batch:
             if waiting.durable.done():
                 continue

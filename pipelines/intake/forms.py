@@ -70,7 +70,7 @@ class Page:
     def sent(self, form_sent: Sent, key: str, now: datetime) -> Message | Response:
         """The Message to land, or the page again with what is to be mended."""
         stale, number = self._stale(form_sent.fields.get("tanda", ""), key, now)
-        errors = self._errors(form_sent) | ({"uraian": stale} if stale else {})
+        errors = self._errors(form_sent, stale)
         if errors:
             return self._shown(form_sent.fields, errors, self._token_again(form_sent, key, now), 422)
         return form.message_of(form_sent, number, now)
@@ -107,14 +107,13 @@ class Page:
 
     # --- what was filled in ---
 
-    def _errors(self, form_sent: Sent) -> dict[str, str]:
-        """Field -> what is to be mended, in words for a citizen."""
+    def _errors(self, form_sent: Sent, stale: str | None) -> dict[str, str]:
+        """Field -> what is to be mended, in words for a citizen. stale: why the page itself does not count."""
         text = {name: form_sent.fields.get(name, "").strip() for name in form.FIELDS}
-        errors = {
-            name: f"Terlalu panjang: paling banyak {most} huruf."
-            for name, most in form.FIELDS.items()
-            if len(text[name]) > most
-        }
+        errors = {"uraian": stale} if stale else {}
+        for name, most in form.FIELDS.items():
+            if len(text[name]) > most:
+                errors[name] = f"Terlalu panjang: paling banyak {most} huruf."
         if len(text["uraian"]) < 10:
             errors["uraian"] = "Ceritakan dulu apa yang terjadi, paling sedikit 10 huruf."
         if text["kategori"] and text["kategori"] not in dict(self.categories):

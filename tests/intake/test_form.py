@@ -151,8 +151,8 @@ def test_a_form_without_a_page_of_ours_or_sent_too_fast_is_shown_again(site: Sit
     for token in forged:
         answer = site.send({"tanda": token} | SAID)
         assert answer.status_code == 422 and "sudah tidak berlaku" in answer.text and SAID["lokasi"] in answer.text
-    answer = site.send({"tanda": site.token()} | SAID)
-    assert answer.status_code == 422 and "terlalu cepat" in answer.text
+    answer = site.send({"tanda": site.token()} | SAID, ("a.jpg", photo()))
+    assert answer.status_code == 422 and "terlalu cepat" in answer.text and "Pilih lagi fotonya" in answer.text
     assert len(site.landed()) == before
 
 

@@ -57,13 +57,15 @@ class Committer:
         self._closing = False
         self._head: Head | None = None
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._landing_since: float | None = None
         self.waiting = 0
         self.broken: str | None = None  # why the last batch could not be landed
 
     @property
     def oldest(self) -> float:
-        """Seconds that the oldest message has waited."""
-        return time.monotonic() - self._queue[0].since if self._queue else 0.0
+        """Seconds that the oldest message has waited, one that is being landed included."""
+        first = self._landing_since or (self._queue[0].since if self._queue else None)
+        return 0.0 if first is None else time.monotonic() - first
 
     async def land(self, messages: Sequence[Message]) -> int:
         """Come back when all are durable; how many were so before. Raises KanalError where they cannot be."""
@@ -118,12 +120,14 @@ class Committer:
         messages = [m for waiting in batch for m in waiting.messages]
         begin = time.monotonic()
         failure: Exception | None = None
+        self._landing_since = batch[0].since
         try:
             await asyncio.to_thread(self._put, messages)
         except KanalError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, senders must be told; its text may quote them
             failure = TransientError(f"{self._stream.key}: {type(error).__name__} while landing")
+        self._landing_since = None
         if failure:
             if self.broken is None:  # once, not five times a second
                 log.error("%s", failure)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.commands.common import FAILED
 from pipelines.contracts import report_id_of
+from pipelines.doctor import doctor
 from pipelines.sinks.landing import Landing
 from tests.intake.conftest import (
     SECRETS,
@@ -332,3 +333,12 @@ def test_without_a_webhook_stream_there_is_nothing_to_receive(tmp_path: Path) ->
 def test_a_port_that_is_taken_is_told(site: Site) -> None:
     with pytest.raises(RuntimeError, match=f"cannot listen on 127.0.0.1 port {site.intake.port}"):
         start(site.settings, SECRETS, port=site.intake.port)
+
+
+def test_the_doctor_knows_what_a_webhook_stream_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("UJI_KATA")
+    found = {check.name: check for check in doctor(write_settings(tmp_path)) if check.name in STREAMS}
+    assert {name for name, check in found.items() if not check.ok} == {"sms/whatsapp", "facebook/halaman"}
+    assert "environment variable UJI_KATA is not set" in found["sms/whatsapp"].detail

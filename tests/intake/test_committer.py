@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.contracts import Message, Stream
-from pipelines.errors import PermanentError, TransientError
+from pipelines.errors import KanalError, TransientError
 from pipelines.intake.committer import Committer
 from pipelines.intake.metrics import Metrics
 from pipelines.sinks.landing import BatchRef, Landing
@@ -145,7 +145,7 @@ def test_what_cannot_be_landed_is_told_to_all_who_wait_and_lands_when_it_can(tmp
     async def act(committer: Committer) -> None:
         waiting = [committer.land([message(f"m{n}")]) for n in range(3)]
         told = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(error) for error in told] == [PermanentError] * 3
+        assert [isinstance(error, KanalError) for error in told] == [True] * 3
         assert committer.broken is not None
         (tmp_path / "landing").unlink()
         await asyncio.gather(*(committer.land([message(f"m{n}")]) for n in range(3)))

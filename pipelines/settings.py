@@ -11,25 +11,35 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-SOURCES = ("export", "imap", "sms", "twitter", "facebook", "feedback")
+SOURCES = ("export", "imap", "sms", "twitter", "facebook", "webhook", "form", "feedback")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
-    "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "workers", "group_rows"},
+    "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "workers", "group_rows"},
+    "intake": {
+        "public_url",
+        "trusted_proxies",
+        "monitors",
+        "per_second",
+        "burst",
+        "max_body_bytes",
+        "patience_seconds",
+    },
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }
 
-_LISTS = {"registry", "to"}
-_TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from"}
+_LISTS = {"registry", "dialects", "to", "trusted_proxies", "monitors"}
+_TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from", "public_url"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,25 @@ class Alerts:
     smtp_password_env: str | None = None
     sender: str = "kanal@localhost"
     recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How `kanal intake` meets the world.
+
+    public_url: where senders reach it, which some sign. trusted_proxies: whose X-Forwarded-For is
+    believed. monitors: who besides this machine may ask for health and metrics. per_second, burst:
+    requests an address may send. patience_seconds: how long headers, or a small body, may take. Addresses are
+    single ones or networks.
+    """
+
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    monitors: tuple[str, ...] = ()
+    per_second: float = 20.0
+    burst: int = 100
+    max_body_bytes: int = 1_000_000
+    patience_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +94,8 @@ class Settings:
     crm_url_env: str | None = None
     every_minutes: int = 5
     alerts: Alerts = field(default_factory=Alerts)
+    intake: Intake = field(default_factory=Intake)
+    dialect_overlays: tuple[Path, ...] = ()
 
     @property
     def gazetteer(self) -> Path:
@@ -147,11 +178,13 @@ def load(path: Path | None = None) -> Settings:
         return Path(os.path.normpath(root / value))
 
     data_dir = os.environ.get("KANAL_DATA_DIR")
+    models_dir = place(general["models_dir"]) if "models_dir" in general else default_models_dir()
+    overlays = tuple(place(p) for p in general.get("dialects", []))
     return Settings(
         path=path,
         data_dir=Path(data_dir).absolute() if data_dir else place(general.get("data_dir", "data")),
-        models_dir=place(general["models_dir"]) if "models_dir" in general else default_models_dir(),
-        streams=_streams(raw.get("stream", []), root, path),
+        models_dir=models_dir,
+        streams=_with_dialects(_streams(raw.get("stream", []), root, path), models_dir / "webhooks.toml", *overlays),
         gazetteer_path=place(general["gazetteer"]) if "gazetteer" in general else None,
         registry_overlays=tuple(place(p) for p in general.get("registry", [])),
         workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
@@ -169,6 +202,29 @@ def load(path: Path | None = None) -> Settings:
             sender=alerts.get("from", "kanal@localhost"),
             recipients=tuple(alerts.get("to", ())),
         ),
+        intake=_intake(raw.get("intake", {}), path),
+        dialect_overlays=overlays,
+    )
+
+
+def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
+    for key in ("trusted_proxies", "monitors"):
+        for value in raw.get(key, ()):
+            try:
+                ip_network(value, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"{path}: {key} in [intake]: {error}") from None
+    url = raw.get("public_url")
+    if url and not re.fullmatch(r"https?://[^/?#@\s]+(?:/[^?#\s]*)?", url):
+        raise SettingsError(f"{path}: public_url in [intake] must be as https://masuk.example.go.id")
+    return Intake(
+        public_url=url.rstrip("/") if url else None,
+        trusted_proxies=tuple(raw.get("trusted_proxies", Intake().trusted_proxies)),
+        monitors=tuple(raw.get("monitors", ())),
+        per_second=_number(raw, "per_second", 20, 0.1, 100_000, path, whole=False),
+        burst=_number(raw, "burst", 100, 1, 1_000_000, path),
+        max_body_bytes=_number(raw, "max_body_bytes", 1_000_000, 1_000, 50_000_000, path),
+        patience_seconds=_number(raw, "patience_seconds", 10, 0.1, 300, path, whole=False),
     )
 
 
@@ -202,6 +258,30 @@ def _streams(entries: list[dict[str, Any]], root: Path, path: Path) -> tuple[Str
     return tuple(streams)
 
 
+def _with_dialects(streams: tuple[Stream, ...], *files: Path) -> tuple[Stream, ...]:
+    """Webhook streams with the dialect they name as a table in its place: it lands with every batch,
+    so that what landed can be read without any file."""
+    if not any(s.source == "webhook" and isinstance(s.options.get("dialect"), str) for s in streams):
+        return streams
+    dialects: dict[str, Any] = {}
+    for path in files:
+        try:
+            dialects |= {entry["id"]: entry for entry in tomllib.loads(path.read_text("utf-8")).get("dialect", [])}
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read ({error.strerror})") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"{path}: write each dialect as [[dialect]] with an id ({error})") from error
+    found = []
+    for stream in streams:
+        named = stream.options.get("dialect")
+        if stream.source == "webhook" and isinstance(named, str):
+            if named not in dialects:
+                raise SettingsError(f"{stream.key}: dialect {named!r} is not one of {', '.join(sorted(dialects))}")
+            stream = replace(stream, options={**stream.options, "dialect": dialects[named]})
+        found.append(stream)
+    return tuple(found)
+
+
 def _known(table: Mapping[str, Any], keys: set[str], where: str, path: Path) -> None:
     if unknown := sorted(set(table) - keys):
         raise SettingsError(f"{path}: unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(keys))}")
@@ -220,7 +300,7 @@ def _typed(table: Mapping[str, Any], where: str, path: Path) -> None:
 
 
 def _number(
-    table: Mapping[str, Any], key: str, default: int, low: int, high: int, path: Path, *, whole: bool = True
+    table: Mapping[str, Any], key: str, default: int, low: float, high: float, path: Path, *, whole: bool = True
 ) -> int:
     value = table.get(key, default)
     kinds = (int,) if whole else (int, float)

@@ -25,7 +25,16 @@ GROUP = "landing"
 SPOKE = "spoke_lately"
 _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
-_KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
+_KINDS = {
+    "export": "file",
+    "imap": "mail",
+    "sms": "sms",
+    "twitter": "x",
+    "facebook": "facebook",
+    "webhook": "http",
+    "form": "html",
+    "feedback": "crm",
+}
 
 
 def key_of(channel: str) -> dg.AssetKey:

@@ -61,7 +61,7 @@ def load(settings: Settings) -> Knowledge:
     SettingsError names the file and entry at fault.
     """
     models = settings.models_dir
-    files = [models / name for name in _FILES] + list(settings.registry_overlays)
+    files = [models / name for name in _FILES] + [*settings.registry_overlays, *settings.mapping_files]
     boundaries = places.boundaries_file(settings)
     hashed = blake2b(digest_size=8)
     learned = places.learned_files(settings)

@@ -51,6 +51,10 @@ _EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel knows no zone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"[+\-\u2212]?\s?\d{1,15}(?:[.,]\d{1,20})?")
+_RT_RW = re.compile(
+    r"(?:rt\W{0,3})?(\d{1,3})\W{1,5}rw\W{0,3}(\d{1,3})|(?:rt/rw\W{0,3})?(\d{1,3})\s?[/.\-]\s?(\d{1,3})", re.IGNORECASE
+)
+_RT_OR_RW = re.compile(r"(rt|rw)\W{0,3}(\d{1,3})", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:p|br|div|span|li|ul|ol|b|i|u|strong|em|a|table|td|tr)\b[^<>]{0,500}>", re.IGNORECASE)
 _LITERAL = re.compile(r"\\{1,4}r\\{1,4}n|\\{1,4}[nr]")
 _LIST = re.compile(r"[\n;|]|,(?=\s{0,9}https?://)|(?<=\w\.\w{3}),|(?<=\w\.\w{4}),")
@@ -100,6 +104,20 @@ def pair(cell: str) -> tuple[str, str] | None:
     if len(found) != 2:
         return None
     return (found[1], found[0]) if swapped else (found[0], found[1])
+
+
+def rt_rw(cell: str) -> str | None:
+    """ "003/005", "RT 3 RW 5", "rt.3/rw.5" -> "RT 3 RW 5"; a lone RT or RW as it is.
+
+    None for what Excel took for a day: of "2026-05-03" nobody knows which was the RT.
+    """
+    text = " ".join(cell.split())
+    if found := _RT_RW.fullmatch(text):
+        rt, rw = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return f"RT {int(rt)} RW {int(rw)}"
+    if found := _RT_OR_RW.fullmatch(text):
+        return f"{found[1].upper()} {int(found[2])}"
+    return None
 
 
 def stamp(value: object) -> datetime | None:

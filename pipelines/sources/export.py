@@ -30,6 +30,7 @@ Options in kanal.toml ([[stream]]; give the tables last):
   header_row      row of the column names (the first of 20 that has all declared columns)
   sheets          sheets of a workbook (all visible ones that have the columns)
   records         JSON: where the array stands, such as "data.reports" (the file is the array)
+  records_key     JSON: the reports stand in an object by their keys; the column that a key becomes
   short_rows      "aside", or "keep" where an exporter leaves out empty cells at the end ("aside")
   fill_down       columns whose blank cells repeat the one above, as merged cells do
   only            table: column -> value or values; other rows are not this stream's
@@ -59,6 +60,7 @@ Fields of `columns`:
   author_ref      account or number of the author (the e-mail address or phone, where it is not there)
   author_name, contact_phone, contact_email, sender_level (verified, claimed, anonymous)
   address, kelurahan, kecamatan, kota
+  rt_rw           RT and RW of the address, in whatever way they stand in one cell
   lat, lon        degrees, WGS84; or `point` with both; accuracy_m in metres
   category, agency, status   as the source names them
   private         see private_values

@@ -32,21 +32,22 @@ _PLAIN = {
     "category": "category_reported", "agency": "agency_reported", "status": "status_reported",
 }  # fmt: skip
 _SPECIAL = (
-    "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "private", "attachments",
+    "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "rt_rw", "private",
+    "attachments",
 )  # fmt: skip
 FIELDS = (*_SPECIAL, *_PLAIN)
 # Who said what, when and where: with no id of its own, a row is these. What clerks add later is not
 # among them, so that a status makes a new version and not a new report.
 _SAID = (
     "text", "title", "occurred_at", "author_ref", "author_name", "contact_phone", "contact_email", "address",
-    "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
+    "rt_rw", "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
 )  # fmt: skip
 _LEVELS = ("verified", "claimed", "anonymous")
 _PRIVATE = (*cells.YES, "rahasia", "privat")
 _JOINS = {"text": "\n", "address": ", ", "id": "|", "attachments": "\n"}
 _OPTIONS = {
     "inbox", "pattern", "stale_hours", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
-    "sheets", "records", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
+    "sheets", "records", "records_key", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
     "time_zone", "decimal", "private_values", "empty_values", "unescape_html", "literal_newlines",
 }  # fmt: skip
 _WHOLE = re.compile(r"(\d+)\.0+")
@@ -139,7 +140,8 @@ class Plan:
             attachments=cells.files(self._cell("attachments", row)),
             **plain,  # type: ignore[arg-type]
         )
-        draft.address_text = self._words("address", row) or None
+        homes = self._read("rt_rw", row, cells.rt_rw, unread)
+        draft.address_text = ", ".join(filter(None, (self._words("address", row), homes))) or None
         draft.category_reported = self._words("category", row) or None
         draft.agency_reported = self._words("agency", row) or None
         self._contacts(draft)
@@ -224,6 +226,7 @@ def _plan(key: str, options: bytes) -> Plan:
         header_row=int(check.number("header_row", 0, 0, 10_000)) or None,
         sheets=tuple(check.texts("sheets")),
         records=tuple((check.text("records") or "").split(".")) if "records" in given else (),
+        records_key=check.text("records_key"),
         short_rows=check.choice("short_rows", ("aside", "keep")) == "keep",
         fill_down=frozenset(map(fold, check.texts("fill_down"))),
     )

@@ -32,7 +32,7 @@ _MAX_COLUMNS = 16_384  # Excel's own
 _HEADER_WITHIN = 20  # rows that titles may take before the header
 _LOOK_AT = 100  # JSON objects looked at for the columns they have
 _SPOOL = 16_000_000  # bytes of a workbook inside a ZIP that stay in memory
-_NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
+NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 EMPTY = "kosong. Ekspor ulang lalu kirim lagi."
@@ -72,6 +72,7 @@ class Layout:
     header_row: int | None = None
     sheets: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    records_key: str | None = None
     short_rows: bool = False
     fill_down: frozenset[str] = frozenset()
 
@@ -175,7 +176,7 @@ def _json(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Ite
 
 def _json_rows(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Iterator[Row | Aside]:
     word = "baris" if kind == "jsonl" else "objek"
-    items = json_items.lines(text) if kind == "jsonl" else json_items.objects(text, layout.records)
+    items = json_items.lines(text) if kind == "jsonl" else json_items.objects(text, layout.records, layout.records_key)
     try:
         for number, item in enumerate(items, 1):
             where = _within(place, f"{word} {number}")
@@ -239,7 +240,7 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         return
     with archive:
         members = [m for m in archive.infolist() if not (m.is_dir() or _is_hidden(m.filename))]
-        tables = [m for m in members if not _NO_TABLE.search(m.filename)]
+        tables = [m for m in members if not NO_TABLE.search(m.filename)]
         why = workbook.trouble(members)
         if len(tables) > workbook.MAX_MEMBERS:
             why = f"berisi {len(tables)} tabel, terlalu banyak. Bagi menjadi beberapa ZIP."
@@ -286,7 +287,7 @@ def _table(
         closest = min((_missing(cells, layout) for cells in filled), key=len, default=[])
         yield _lacks(name, place, missing or closest) if filled else _aside(name, place, EMPTY)._replace(empty=True)
         return
-    names = _names(header)
+    names = names_of(header)
     if len(names) > _MAX_COLUMNS:
         yield _aside(name, place, f"punya {len(names)} kolom, terlalu banyak. Hapus yang tidak perlu.")
         return
@@ -341,7 +342,7 @@ def _bounded(where: str, row: dict[str, str], problem: str | None = None) -> Row
     return Row(where, {name: kept[name] for name in row if kept[name]}, TOO_LONG)
 
 
-def _names(header: list[str]) -> list[str]:
+def names_of(header: list[str]) -> list[str]:
     """Column names that are there once: the second Nama is "Nama (2)", a blank one "kolom 7"."""
     while header and not header[-1].strip():
         header = header[:-1]

@@ -19,7 +19,7 @@ from pipelines import columns, propose
 from pipelines.errors import KanalError
 from pipelines.settings import Settings, load
 from pipelines.sources import export, sample
-from pipelines.sources.tables import fold
+from pipelines.sources.headings import fold
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,6 +14,7 @@ import typer
 
 from pipelines import __version__
 from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_of, told
+from pipelines.commands.desk import desk
 from pipelines.commands.gazetteer import gazetteer
 from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
@@ -32,7 +33,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, mapping, review):
+for group in (model, gazetteer, mapping, desk, review):
     app.add_typer(group)
 
 

@@ -23,8 +23,8 @@ from pipelines.contracts import WIB, Draft, Stream
 from pipelines.errors import PermanentError, RejectedMessage
 from pipelines.settings import Settings, mappings, with_mapping
 from pipelines.sources import export, sample
+from pipelines.sources.headings import fold
 from pipelines.sources.mapping import plan_of
-from pipelines.sources.tables import fold
 from pipelines.transforms.redact import mask
 
 _READ = 20_000  # messages of the preview

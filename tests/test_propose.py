@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from tests.conftest import SAMPLES
 
 ROWS = [
     ["L-001", "05/13/2026 08:10", "Lampu jalan mati tiga malam di depan masjid", "0812-0000-1201", "Gambir", "106.82", "-6.17", "ya"],
-    ["L-002", "05/14/2026 09:10", "Saluran mampet, air meluap ke jalan setiap hujan", "0812-0000-1202", "Cideng", "106.81", "-6.17", "tidak"],
-    ["L-003", "05/02/2026 10:10", "Sampah menumpuk di pojok taman sejak minggu lalu", "0812-0000-1203", "Menteng", "106.83", "-6.19", "tidak"],
+    ["L-002", "05/14/2026 09:10", "Saluran mampet, air meluap ke jalan", "0812-0000-1202", "Cideng", "106.81", "-6.17", "tidak"],
+    ["L-003", "05/02/2026 10:10", "Sampah menumpuk di pojok taman sejak lama", "0812-0000-1203", "Menteng", "106.83", "-6.19", "tidak"],
 ]  # fmt: skip
 HEADER = ["Nomor", "Tanggal", "Isi Aduan", "HP", "Kelurahan", "Latitude", "Longitude", "Rahasia"]
 
@@ -153,10 +154,8 @@ def test_a_file_without_a_table_of_reports_is_refused_in_words(content: bytes, t
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400) | st.text(max_size=300).map(str.encode))
 def test_no_file_breaks_it(content: bytes, tmp_path: Path, ours: Settings) -> None:
-    try:
+    with suppress(PermanentError):
         assert made(tmp_path, ours, content, "x.csv").options["columns"]
-    except PermanentError:
-        pass
 
 
 def test_the_samples_are_mapped_as_people_mapped_them(ours: Settings) -> None:

@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.common import AsJson, Config, settings_of, told
+from pipelines.commands.common import AsJson, Config, started, told
 from pipelines.errors import SettingsError
 
 if TYPE_CHECKING:
     from pipelines.propose import Proposal
-    from pipelines.settings import Settings
 
 mapping = typer.Typer(name="mapping", no_args_is_help=True, help="Columns of exports: known layouts, and new ones.")
-
-
-def _settings(config: Path | None) -> Settings:
-    """The settings named; models/ as it comes where there are none yet: whoever starts has no kanal.toml."""
-    from pipelines import settings
-
-    if config is None:
-        try:
-            config = settings.find()
-        except SettingsError:
-            here = Path.cwd()
-            return settings.Settings(here / "kanal.toml", here / "data", settings.default_models_dir(), ())
-    return settings_of(config)
 
 
 @mapping.command()
@@ -52,7 +38,7 @@ def new(
     from pipelines.propose import propose
 
     with told():
-        made = propose(_settings(config), file, channel=channel, name=name)
+        made = propose(started(config), file, channel=channel, name=name)
         if to is not None:
             console.append(to, f"\n{made.toml()}")
     if as_json:
@@ -88,7 +74,7 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     from pipelines import console, settings
 
     with told():
-        found = settings.mappings(_settings(config).mapping_files)
+        found = settings.mappings(started(config).mapping_files)
     rows = [(name, entry.get("channel"), entry.get("description")) for name, entry in found.items()]
     if as_json:
         console.print_json([dict(zip(("mapping", "channel", "description"), row, strict=True)) for row in rows])
@@ -108,7 +94,7 @@ def show(
     from pipelines.propose import Proposal
 
     with told():
-        found = settings.mappings(_settings(config).mapping_files)
+        found = settings.mappings(started(config).mapping_files)
         if name not in found:
             raise SettingsError(f"mapping {name!r} is not one of {', '.join(found)}")
         options = settings.with_mapping({"inbox": f"inbox/{name}"}, found[name])

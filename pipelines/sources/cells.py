@@ -43,9 +43,15 @@ _DAY_FIRST = re.compile(
     re.IGNORECASE,
 )
 _YEAR_FIRST = re.compile(rf"(\d{{4}})[/.-](\d{{1,2}})[/.-](\d{{1,2}})(?:[\st,]{{1,3}}{_CLOCK})?", re.IGNORECASE)
+_SAID_CLOCK = re.compile(
+    r"\s(?P<word>(?:pukul|jam|pkl\.?)\s{0,2})?(?P<hour>\d{1,2})(?:[.:](?P<minute>\d{2}))?\s?(?P<half>pagi|siang|sore|malam)?$",
+    re.IGNORECASE,
+)
+_PART_OF_DAY = re.compile(r"\s0[.,](\d{3,17})$")
 _ZONE = re.compile(r"\s?\(?\b(WIB|WITA|WIT|UTC|GMT)\)?$", re.IGNORECASE)
 _ZONES = {"WIB": 7, "WITA": 8, "WIT": 9, "UTC": 0, "GMT": 0}
 _SERIAL = re.compile(r"\d{5}(?:[.,]\d{1,17})?")
+_SERIAL_DAY = re.compile(r"(\d{5})\s+(?=\d{1,2}[.:])")
 _EXCEL_DAYS = range(20_000, 80_000)  # 1954 to 2119: what is a day and no other number
 _EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel knows no zone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,9 +151,26 @@ def moment(cell: str, *, formats: Sequence[str], zone: tzinfo) -> datetime | Non
         return None
 
 
+def _spelled_clock(text: str) -> str:
+    """Clocks as people write them behind a date -> 8:30: "jam 8", "pukul 2 siang", Excel's part of a day (0.354)."""
+    if part := _PART_OF_DAY.search(text):
+        seconds = round(float(f"0.{part[1]}") * 86_400)
+        return f"{text[: part.start()]} {seconds // 3600}:{seconds // 60 % 60:02}"
+    if not (said := _SAID_CLOCK.search(text)):
+        return text
+    hour, minute, half = int(said["hour"]), said["minute"] or "00", (said["half"] or "").lower()
+    if not (said["word"] or half) or (half and not hour <= 12):
+        return text
+    later = {"siang": range(1, 5), "sore": range(1, 8), "malam": range(5, 12)}.get(half, range(0))
+    return f"{text[: said.start()]} {hour + 12 if hour in later else hour}:{minute}"
+
+
 def _moment(text: str, formats: Sequence[str], zone: tzinfo) -> datetime | None:
     if said := _ZONE.search(text):
         text, zone = text[: said.start()], timezone(timedelta(hours=_ZONES[said[1].upper()]))
+    text = _spelled_clock(text)
+    if (day := _SERIAL_DAY.match(text)) and int(day[1]) in _EXCEL_DAYS:  # a day's number, and a clock of its own
+        text = f"{(_EXCEL_ZERO + timedelta(days=int(day[1]))).date()} {text[day.end() :]}"
     for shape in formats:
         try:
             return _aware(datetime.strptime(text, shape), zone)  # noqa: DTZ007 - the zone is put in here

@@ -21,7 +21,8 @@ from zipfile import ZipFile
 from pipelines.errors import PermanentError
 from pipelines.sources import formats, json_items, workbook
 from pipelines.sources.csv_rows import MAX_ROW, Record, Records
-from pipelines.sources.tables import NO_TABLE, SEPARATORS, names_of
+from pipelines.sources.headings import names_of
+from pipelines.sources.tables import NO_TABLE, SEPARATORS
 
 ROWS = 2_000  # looked at of each table
 _HEADER_WITHIN = 20

@@ -67,6 +67,7 @@ Fields of `columns`:
   lat, lon        degrees, WGS84; or `point` with both; accuracy_m in metres
   category, agency, status   as the source names them
   private         see private_values
+  anonymous       by the same words: name and contacts stay in landing, and the sender counts as anonymous
   attachments     addresses or names of files; or yes, no or a count of photos
   conversation_ref, source_url
 """

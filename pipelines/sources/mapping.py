@@ -35,7 +35,7 @@ _PLAIN = {
 }  # fmt: skip
 _SPECIAL = (
     "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "rt_rw", "private",
-    "attachments",
+    "anonymous", "attachments",
 )  # fmt: skip
 FIELDS = (*_SPECIAL, *_PLAIN)
 # Who said what, when and where: with no id of its own, a row is these. What clerks add later is not
@@ -163,6 +163,9 @@ class Plan:
         draft.category_reported = self._words("category", row) or None
         draft.agency_reported = self._words("agency", row) or None
         self._contacts(draft)
+        if cells.yes(self._cell("anonymous", row), values=self.private_values):
+            draft.author_name = draft.contact_phone = draft.contact_email = None
+            draft.sender_level = "anonymous"
         if place := self._point(row, unread):
             draft.lat, draft.lon = place
         draft.extra = {name: text for folded, name in self.extra if (text := clean(row.get(folded, "")).strip())}

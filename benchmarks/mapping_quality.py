@@ -27,10 +27,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 def fields(options: dict[str, Any]) -> dict[str, set[str]]:
     """folded column -> fields that read it."""
     found: dict[str, set[str]] = {}
+    also = options.get("by_hand", {}).get("also", {})
     for name, value in options["columns"].items():
         names = value.get("first", value.get("columns")) if isinstance(value, dict) else value
         for column in [names] if isinstance(names, str) else names:
-            found.setdefault(fold(column), set()).add(name)
+            for heading in (column, *also.get(column, ())):
+                found.setdefault(fold(heading), set()).add(name)
     return found
 
 

@@ -14,7 +14,6 @@ Belongs here: one sheet's rows. Not here: files (tables), what a workbook marks 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -150,9 +149,9 @@ class Sheet:
             first = int(cells[0][:9])
             if cells == [str(number) for number in range(first, first + len(cells))]:
                 return True
-        said = [row[name] for name in (*self.rules.text, *self.rules.date) if name in row]
-        blank = all(re.fullmatch(r"[\d.,\s]*", cell) for cell in said)
-        return blank and cells[0].startswith(self.rules.totals)
+        dated = any(name in row for name in self.rules.date)
+        said = any(c.isalpha() for name in self.rules.text for c in row.get(name, ""))
+        return not dated and not said and cells[0].startswith(self.rules.totals)
 
     def _twice(self, row: dict[str, str]) -> str | None:
         if not self.rules.number <= set(row) or not self.rules.number:

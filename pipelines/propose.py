@@ -23,6 +23,7 @@ from pipelines.contracts import WIB, Draft, Stream
 from pipelines.errors import PermanentError, RejectedMessage
 from pipelines.settings import Settings, mappings, with_mapping
 from pipelines.sources import export, sample
+from pipelines.sources.by_hand import Sheet
 from pipelines.sources.headings import fold
 from pipelines.sources.mapping import plan_of
 from pipelines.transforms.redact import mask
@@ -212,9 +213,11 @@ def _filled(looks: list[Look], column: str) -> bool:
 
 
 def _fits(entry: dict[str, Any], names: list[str]) -> bool:
-    """Whether a named mapping's required columns are all there."""
-    stream = Stream("proposal", "proposal", "export", with_mapping({}, entry))
-    layout = plan_of(stream).layout
+    """Whether a named mapping finds all that it needs among the names; a sheet's, at least three columns."""
+    layout = plan_of(Stream("proposal", "proposal", "export", with_mapping({}, entry))).layout
+    if layout.hand:
+        heading = Sheet(layout.hand).heading(names)
+        return Sheet(layout.hand).is_heading(heading) and len(set(heading) & set(layout.hand.names.values())) >= 3
     have = {fold(name) for name in names}
     return all(any(fold(name) in have for name in group) for group in layout.required)
 

@@ -184,3 +184,14 @@ def test_the_command_lists_and_shows_mappings() -> None:
     shown = CliRunner().invoke(app, ["mapping", "show", "clippings", *config]).stdout
     assert 'extra = ["Media", "Rubrik"]' in shown
     assert CliRunner().invoke(app, ["mapping", "show", "nothing", *config]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "fits"),
+    [
+        ("jaki/jaki-2026-05-07.csv", "jaki"), ("lapor/lapor-2026.jsonl", "lapor_lines"), ("walikota/jakarta-barat-2026.xlsx", "desk"),
+        ("media/media-2026.csv", "clippings"), ("governor_letter/surat-2026.xlsx", "letter"), ("qlue/qlue-2026.xlsx", "qlue"),
+    ],
+)  # fmt: skip
+def test_a_named_mapping_that_reads_the_file_is_pointed_out(file: str, fits: str, ours: Settings) -> None:
+    assert fits in propose(ours, SAMPLES / file).fits

@@ -213,6 +213,22 @@ def test_a_formula_counts_as_it_was_computed_and_sets_the_row_aside_where_it_nev
     assert (len(drafts), reasons) == (2, [])
 
 
+def test_a_sheet_that_is_an_xml_bomb_is_set_aside(tmp_path: Path) -> None:
+    bomb = "<!DOCTYPE r [<!ENTITY a 'aaaaaaaaaa'>" + "".join(
+        f"<!ENTITY {b} '{f'&{a};' * 10}'>" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+    )
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book_of([HEAD, LAMP]))) as old, zipfile.ZipFile(kept, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("sheet1.xml"):
+                data = (bomb + "]>").encode() + data.replace(b"Lampu", b"&j;").replace(b"<v>0</v>", b"<v>&j;</v>")
+            new.writestr(name, data)
+    drafts, [reason] = read(tmp_path, kept.getvalue())
+    assert drafts == []
+    assert "rusak atau terpotong" in reason
+
+
 def with_cell(content: bytes, before: str, after: str) -> bytes:
     kept = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(kept, "w") as new:

@@ -77,7 +77,8 @@ def test_a_nested_report_is_read_to_its_last_field(tmp_path: Path) -> None:
 
 def test_an_anonymous_reporter_has_no_name_and_a_private_report_says_so(tmp_path: Path) -> None:
     hidden, private, bare = (draft for _, draft in read(tmp_path, page(
-        **{"1": changed(laporan={"anonim": True}), "2": changed(laporan={"rahasia": 1}), "3": {k: v for k, v in REPORT.items() if k != "pelapor"}}
+        **{"1": changed(laporan={"anonim": True}), "2": changed(laporan={"rahasia": 1}),
+           "3": {k: v for k, v in REPORT.items() if k != "pelapor"}}
     )))  # fmt: skip
     assert (hidden.author_name, hidden.contact_email, hidden.contact_phone) == (None, None, None)
     assert (hidden.sender_level, hidden.author_ref) == ("anonymous", "7001")

@@ -252,6 +252,11 @@ def _is_safe(url: str) -> bool:
     )
 
 
+def may_follow(url: str, there: str) -> bool:
+    """Whether a redirect stays within what the option itself might name, and leaves no https."""
+    return _is_safe(there) and (urlsplit(there).scheme == "https" or urlsplit(url).scheme == "http")
+
+
 def _fetch(stream: Stream, known: Mapping[str, Any]) -> _Answer:
     """One conditional GET; redirects only to what the option itself might name. Raises TransientError, PermanentError."""
     url = str(stream.options["url"])
@@ -269,7 +274,7 @@ def _fetch(stream: Stream, known: Mapping[str, Any]) -> _Answer:
                     if not (answer.is_redirect or answer.is_permanent_redirect):
                         return _read(stream, answer)
                     there = urljoin(url, answer.headers["location"])
-                if not _is_safe(there) or (url.startswith("https:") and not there.startswith("https:")):
+                if not may_follow(url, there):
                     raise PermanentError(
                         f"{stream.key}: the feed redirects to an address that is not https; correct url"
                     )

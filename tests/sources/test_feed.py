@@ -179,6 +179,19 @@ def test_a_redirect_on_this_machine_is_followed_and_not_for_ever(paper: Paper) -
 
 
 @pytest.mark.parametrize(
+    ("url", "there", "may"),
+    [
+        ("https://a.example.com/", "https://b.example.com/", True), ("http://127.0.0.1:1/", "https://b.example.com/", True),
+        ("http://127.0.0.1:1/", "http://localhost:2/", True), ("https://a.example.com/", "http://127.0.0.1/", False),
+        ("https://a.example.com/", "http://b.example.com/", False), ("https://a.example.com/", "https://u:p@b.example.com/", False),
+        ("https://a.example.com/", "ftp://b.example.com/", False),
+    ],
+)  # fmt: skip
+def test_a_redirect_never_leaves_https(url: str, there: str, may: bool) -> None:
+    assert feed.may_follow(url, there) is may
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {}, {"url": "http://warta.example.com/feed"}, {"url": "https://a:b@warta.example.com/"}, {"url": "ftp://x/"},

@@ -103,6 +103,15 @@ def test_a_corrected_transcript_is_a_new_version_and_a_touched_file_is_none(tmp_
     assert [m.source_ref for m in second.messages] == ["a"]
 
 
+def test_a_scan_of_known_name_size_and_time_is_not_read_again(tmp_path: Path) -> None:
+    """Hashing a year of scans at every pull would keep the disk busy."""
+    stream = stream_of(tmp_path)
+    put(tmp_path / "a.pdf", PDF)
+    [first] = pull(stream)
+    put(tmp_path / "a.pdf", PDF.replace(b"..", b"xx"))
+    assert pull(stream, first.cursor) == []
+
+
 @pytest.mark.parametrize(("name", "data"), [("a.pdf", PDF[:-8]), ("a.jpg", JPEG[:-2]), ("a.png", b"\x89PNG..")])
 def test_a_scan_without_its_end_waits_and_after_ten_minutes_is_taken_as_it_is(
     name: str, data: bytes, tmp_path: Path

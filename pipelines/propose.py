@@ -68,7 +68,7 @@ class Proposal:
         lines = ["[[stream]]", f'channel = "{self.channel}"', f'name = "{self.name}"', 'source = "export"']
         lines += [f"{key} = {_value(value)}" for key, value in self.options.items() if key not in tables]
         for key, table in tables.items():
-            lines += ["", f"[stream.{key}]", *(f"{name} = {_value(value)}" for name, value in table.items())]
+            lines += ["", f"[stream.{key}]", *(f"{_key(name)} = {_value(value)}" for name, value in table.items())]
         return "\n".join(lines) + "\n"
 
 
@@ -283,9 +283,13 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "berkas"
 
 
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

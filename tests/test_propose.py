@@ -19,7 +19,7 @@ from benchmarks import mapping_quality
 from pipelines.cli import app
 from pipelines.errors import PermanentError
 from pipelines.propose import Proposal, propose
-from pipelines.settings import Settings, load
+from pipelines.settings import Settings, default_models_dir, load, mappings, with_mapping
 from tests.conftest import SAMPLES
 
 ROWS = [
@@ -176,6 +176,14 @@ def test_the_command_prints_the_entry_and_can_append_it(tmp_path: Path) -> None:
     assert "0812-0000" not in result.stdout
     assert "Anwar" not in result.stdout
     assert load(out).streams[0].options["columns"]["text"] == "Uraian"
+
+
+@pytest.mark.parametrize("name", mappings((default_models_dir() / "mappings.toml",)))
+def test_a_mapping_is_shown_as_the_stream_it_stands_for(name: str, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["mapping", "show", name, "--config", str(SAMPLES / "kanal.toml")]).stdout
+    (tmp_path / "kanal.toml").write_text(shown.replace("CHANNEL", "jaki"), "utf-8")
+    entry = mappings((default_models_dir() / "mappings.toml",))[name]
+    assert load(tmp_path / "kanal.toml").streams[0].options == with_mapping({"inbox": f"inbox/{name}"}, entry)
 
 
 def test_the_command_lists_and_shows_mappings() -> None:

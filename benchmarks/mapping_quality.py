@@ -21,16 +21,20 @@ from pipelines.settings import Settings, load
 from pipelines.sources import export, sample
 from pipelines.sources.headings import fold
 
+_ALSO = {"external_ref", "source_url"}
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def fields(options: dict[str, Any]) -> dict[str, set[str]]:
-    """folded column -> fields that read it."""
+def fields(options: dict[str, Any], there: list[str]) -> dict[str, set[str]]:
+    """folded column -> fields that read it; no id of several columns of which a file lacks one."""
     found: dict[str, set[str]] = {}
     also = options.get("by_hand", {}).get("also", {})
     for name, value in options["columns"].items():
         names = value.get("first", value.get("columns")) if isinstance(value, dict) else value
-        for column in [names] if isinstance(names, str) else names:
+        columns = [names] if isinstance(names, str) else names
+        if name == "id" and len(columns) > 1 and not isinstance(value, dict) and not set(columns) <= set(there):
+            continue
+        for column in columns:
             for heading in (column, *also.get(column, ())):
                 found.setdefault(fold(heading), set()).add(name)
     return found
@@ -51,14 +55,14 @@ def files(settings: Settings) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def judge(settings: Settings, path: Path, options: dict[str, Any]) -> tuple[int, int, list[str]]:
     """(right, columns, what differs)."""
-    truth, mine = fields(options), fields(propose.propose(settings, path).options)
     with path.open("rb") as file:
         names = sample.tables(file, path.name, propose.vocabulary(settings).is_name)[0].columns
+    truth, mine = fields(options, names), fields(propose.propose(settings, path).options, names)
     wrong = []
     for name in names:
         want, got = truth.get(fold(name), set()), mine.get(fold(name), set())
-        # One of several readings of a column is enough: an id may be the CRM's number as well.
-        if not (want & got or (not want and not got)):
+        # That an id is the CRM's number or an address as well is for people to know.
+        if (want - _ALSO or want) != (got - _ALSO or got):
             wrong.append(f"{name}: {'/'.join(sorted(want)) or '-'} taken for {'/'.join(sorted(got)) or '-'}")
     return len(names) - len(wrong), len(names), wrong
 
@@ -93,7 +97,7 @@ def blind(settings: Settings, folder: Path) -> None:
         hidden = {name: f"kolom {n}" for n, name in enumerate(table.columns, 1)}
         rows = [{hidden[name]: cell for name, cell in row.items()} for row in table.rows]
         chosen = propose.choose(columns.looks(hidden.values(), rows, known), known)
-        truth = {hidden[n]: fields(options).get(fold(n), set()) for n in table.columns}
+        truth = {hidden[n]: fields(options, table.columns).get(fold(n), set()) for n in table.columns}
         declared += sum(map(bool, truth.values()))
         for name, column in chosen.items():
             good = name in truth[column]

@@ -36,7 +36,7 @@ _FIELDS = (
     "category", "agency", "status", "private", "contact_phone", "contact_email", "author_name", "author_ref", "address",
     "rt_rw", "attachments", "source_url", "accuracy_m", "conversation_ref", "external_ref",
 )  # fmt: skip
-_MAY_SHARE = {"external_ref": "id", "source_url": "id"}  # one column may be both
+_BOTH = {"external_ref", "source_url"}  # a column may be one of these and the id as well
 _LEAST = 0.4
 _NO_CHANNEL = "CHANNEL"  # capitals: settings refuse it until a person has put one
 
@@ -139,7 +139,8 @@ def choose(looks: list[Look], known: Vocabulary) -> dict[str, str]:
     for score, _, _, name, column in sorted(pairs, reverse=True):
         if score < _LEAST or name in chosen:
             continue
-        if column in chosen.values() and not (_MAY_SHARE.get(name) and chosen.get(_MAY_SHARE[name]) == column):
+        others = {other for other, taken in chosen.items() if taken == column}
+        if others and not (name in _BOTH and others == {"id"}) and not (name == "id" and others <= _BOTH):
             continue
         chosen[name] = column
     if not {"text", "title"} & set(chosen):
@@ -216,8 +217,9 @@ def _fits(entry: dict[str, Any], names: list[str]) -> bool:
     """Whether a named mapping finds all that it needs among the names; a sheet's, at least three columns."""
     layout = plan_of(Stream("proposal", "proposal", "export", with_mapping({}, entry))).layout
     if layout.hand:
-        heading = Sheet(layout.hand).heading(names)
-        return Sheet(layout.hand).is_heading(heading) and len(set(heading) & set(layout.hand.names.values())) >= 3
+        heading = set(Sheet(layout.hand).heading(names))
+        known = heading & set(layout.hand.names.values())
+        return bool(known & layout.hand.text and known & layout.hand.date) and len(known) >= 3
     have = {fold(name) for name in names}
     return all(any(fold(name) in have for name in group) for group in layout.required)
 

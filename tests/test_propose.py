@@ -137,6 +137,12 @@ def test_every_format_gives_the_same_columns(kind: str, tmp_path: Path, ours: Se
         assert any("cp1252" in line for line in found.notes)
 
 
+def test_the_crms_own_number_names_the_row_and_is_its_reference(tmp_path: Path, ours: Settings) -> None:
+    rows = [[f"JK26050{n}0162", *row[1:]] for n, row in enumerate(ROWS, 1)]
+    found = made(tmp_path, ours, csv(rows, ["report_id", *HEADER[1:]])).options["columns"]
+    assert (found["id"], found["external_ref"]) == ("report_id", "report_id")
+
+
 def test_rows_that_will_wait_in_quarantine_are_counted_with_their_reason(tmp_path: Path, ours: Settings) -> None:
     found = made(tmp_path, ours, csv([*ROWS, ["L-004", "05/20/2026 11:00", "", "", "Gambir", "", "", ""]]))
     assert (found.reports, found.quarantined) == (3, 1)

@@ -14,8 +14,10 @@ import typer
 
 from pipelines import __version__
 from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_of, told
+from pipelines.commands.desk import desk
 from pipelines.commands.gazetteer import gazetteer
 from pipelines.commands.intake import intake
+from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
 from pipelines.commands.review import review
 
@@ -32,7 +34,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, review):
+for group in (model, gazetteer, mapping, desk, review):
     app.add_typer(group)
 app.command()(intake)
 

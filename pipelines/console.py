@@ -46,6 +46,15 @@ def write_json(path: Path, value: Any) -> None:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def append(path: Path, text: str) -> None:
+    """Text at the end of a file, made where it is not there; SettingsError where it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Table:
     """A table fit for stdout; the columns named in `numbers` stand right."""
     made = Table(

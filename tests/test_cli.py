@@ -49,7 +49,7 @@ def ran(tmp_path: Path, make_settings: Make) -> Settings:
 COMMANDS = (
     "run", "import", "status", "trace", "audit", "rebuild", "doctor", "intake",
     "model train", "model evaluate", "model list", "model rollback",
-    "gazetteer install",
+    "gazetteer install", "mapping new", "mapping list", "mapping show", "desk template",
     "review list", "review decide",
 )  # fmt: skip
 

@@ -25,7 +25,7 @@ from pipelines.settings import secret
 
 T = TypeVar("T")
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _CONNECT_SECONDS = 10.0
 _SECRET = re.compile(
     r"(?i)(?P<key>(?:access_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
@@ -72,7 +72,7 @@ class _Transport(HTTPAdapter):
         if self._base:
             _, _, path, query, fragment = urlsplit(str(request.url))
             request.url = urlunsplit((self._base.scheme, self._base.netloc, path, query, fragment))
-            if self._base.hostname in _LOOPBACK:
+            if self._base.hostname in LOOPBACK:
                 kw["proxies"] = None
         kw["timeout"] = kw.get("timeout") or self._timeout
         return super().send(request, **kw)
@@ -171,7 +171,7 @@ def _base_of(stream: Stream) -> str | None:
     if base is None:
         return None
     parts = urlsplit(base) if isinstance(base, str) else urlsplit("")
-    plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    plain = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not parts.hostname or not (parts.scheme == "https" or plain) or parts.path.strip("/") or "@" in parts.netloc:
         raise SettingsError(
             f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"

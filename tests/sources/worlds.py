@@ -101,13 +101,14 @@ class _Generations:
     """Mixed into an emulator: its places in a list are good in their own generation only."""
 
     generation = 0
-    place = ""  # the query's word for it
+    places: tuple[str, ...] = ()  # the query's words for it
 
     def answer(self, asked: Asked) -> Answer:
-        given = asked.query.get(self.place, "")
+        name = next((n for n in self.places if n in asked.query), "")
+        given = asked.query.get(name, "")
         if given and not given.startswith(f"{self.generation}."):
             return 400, {"title": "Invalid Request"} | error(100, "OAuthException", "(#100) Invalid parameter"), {}
-        query = asked.query | ({self.place: given.partition(".")[2]} if given else {})
+        query = asked.query | ({name: given.partition(".")[2]} if given else {})
         status, body, headers = super().answer(replace(asked, query=query))  # type: ignore[misc]
         where, word = ("meta", "next_token") if "meta" in body else ("cursors", "after")
         within = body.get(where) or body.get("paging", {}).get(where, {})
@@ -117,7 +118,7 @@ class _Generations:
 
 
 class _X(_Generations, _Overlapping, XEmulator):
-    place = "pagination_token"
+    places = ("pagination_token", "next_token")
 
 
 class TwitterWorld(HttpWorld):
@@ -171,7 +172,7 @@ class TwitterWorld(HttpWorld):
 
 
 class _Graph(_Generations, _Overlapping, GraphEmulator):
-    place = "after"
+    places = ("after",)
 
 
 class FacebookWorld(HttpWorld):

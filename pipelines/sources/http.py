@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _CONNECT_SECONDS = 10.0
+_PATIENCE = 5  # a whole answer may take so many times the longest silence
+_CHUNK, _MOST = 65_536, 64_000_000  # bytes at a time, and of one answer
 _SECRET = re.compile(
     r"(?i)(?P<key>(?:access_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
     r"|\bEAA[A-Za-z0-9]{16,}|(?P<user>//)[^/@\s]+(?=@)"
@@ -111,7 +115,8 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
     """A session for `prefix` whose every answer passes `on_answer(response, body)`.
 
     body is the answer's JSON, or None where it is none. Options: `api_base`, another address of
-    the API (https, or http on this machine); `timeout_seconds` (30), the longest silence borne.
+    the API (https, or http on this machine); `timeout_seconds` (30), the longest silence borne; a
+    whole answer may take five times that.
     """
     session = requests.Session()
     for name in _CHATTY:
@@ -123,6 +128,7 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
 
     def check(response: requests.Response, **_: Any) -> None:
         # Before a redirect is followed: elsewhere neither timeout nor base would hold.
+        _read(response, seconds * _PATIENCE)
         on_answer(response, _json_of(response))
 
     session.hooks["response"].append(check)
@@ -157,6 +163,31 @@ def by_status(api: Api, status: int, detail: str, advice: Mapping[int, str], *, 
 def not_json(api: Api, status: int) -> TransientError:
     """An answer of 200 that is no JSON object: a proxy's or a maintenance page."""
     return TransientError(api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0)
+
+
+def _read(response: requests.Response, seconds: float) -> None:
+    """Read the body within `seconds`: a timeout alone bears a server that sends a byte now and then.
+
+    Raises requests' own errors: Timeout where it takes longer, ConnectionError where it is cut off
+    or has no end.
+    """
+    end, body = time.monotonic() + seconds, bytearray()
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            body += chunk
+            if time.monotonic() > end:
+                raise requests.Timeout
+            if len(body) > _MOST:
+                raise requests.ConnectionError(f"an answer of more than {_MOST:,} bytes")
+    except (HTTPError, OSError) as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        kind = requests.Timeout if isinstance(error, ReadTimeoutError) else requests.ConnectionError
+        raise kind(error) from None
+    finally:
+        response.raw.release_conn()
+    response._content = bytes(body)
+    response._content_consumed = True  # type: ignore[attr-defined] # requests' own, untyped
 
 
 def _json_of(response: requests.Response) -> Any:

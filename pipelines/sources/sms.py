@@ -102,6 +102,22 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
         raise SettingsError(f"{stream.key}: set either `database`, Gammu's SQLite file, or `csv_dir`")
 
 
+def probe(stream: Stream, *, now: Callable[[], datetime]) -> str:
+    """Open the database, read-only; its schema and what it holds. Raises what `pull` would."""
+    _options(stream)
+    database = stream.options.get("database")
+    if not isinstance(database, str) or not database:
+        return "reads CSV exports; no gateway is asked"
+    path = Path(stream.root, database)
+    with closing(_open(stream.key, path)) as con:
+        try:
+            ((count, newest),) = con.execute("SELECT count(*), max(ID) FROM inbox").fetchall()
+            ((schema,),) = con.execute("SELECT max(Version) FROM gammu").fetchall()
+        except sqlite3.Error as error:
+            raise _failure(stream.key, path, error) from None
+    return f"the database opens; schema {schema}, {count:,} SMS in the inbox, newest ID {newest or 'none'}"
+
+
 def decode(message: Message, stream: Stream) -> Draft:
     """An SMS -> Draft. Raises RejectedMessage (unreadable, incomplete, data) or FilteredMessage."""
     if message.problem:

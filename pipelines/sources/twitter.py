@@ -188,19 +188,19 @@ class _Pass:
 
     def run(self) -> Generator[Batch, None, dict[str, Any]]:
         """Yields a Batch for each page that brings something; returns the state behind the pass."""
-        walk, restarted, corrected = self.walk, False, False
-        if self.leg == "query" and not walk["next_token"]:
+        walk, restarted = self.walk, False
+        if self.leg == "query" and not walk["next_token"] and self.x.heard:
             self._miss("query", self.x.now() - _SEARCH_DAYS)
         while True:
-            skew = self.x.skew
+            heard = self.x.heard
             try:
                 body = self._page()
             except http.Refused as refused:
                 if refused.status == 400 and walk["next_token"] and not restarted:
                     restarted = True  # the page token is no longer good
                     walk |= _new_pass(self.leg, walk["ids"])
-                elif refused.status == 400 and not corrected and abs(self.x.skew - skew) > timedelta(minutes=1):
-                    corrected = True  # our clock is off, so we asked for days that X does not search
+                elif refused.status == 400 and self.leg == "query" and not heard and not walk["next_token"]:
+                    self._miss("query", self.x.now() - _SEARCH_DAYS)  # X does not search so far back
                 else:
                     raise
                 continue
@@ -300,10 +300,9 @@ class _Pass:
             query, until = f"@{self.plan.handle} -is:retweet", walk["oldest_id"]
         else:
             query, until = str(self.plan.query), None
-        if edge == "search" or self.since:
-            since = str(max(floor, reach))
-        else:
-            since = None
+        if edge == "query" and not self.x.heard:
+            reach = 0  # our clock may be off: X says whether it searches so far back
+        since = str(max(floor, reach)) if edge == "search" or self.since else None
         return self.x.search(query, since_id=since, until_id=until, next_token=walk["next_token"], max_results=size)
 
     def _goes_on_in_search(self) -> bool:

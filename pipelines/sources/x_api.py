@@ -60,6 +60,7 @@ class XApi:
         token = http.token_of(stream, "bearer_env", "X bearer token")
         self._api, self._now = http.Api(stream.key, "X", (token,)), now
         self.skew = timedelta(0)  # the API's clock is ours plus this
+        self.heard = False  # whether an answer told its clock
         self._limits: dict[str, tuple[int, int | None, datetime]] = {}  # requests left, of, until
         self._asking = ""
         self._client = self._connect(stream, token)
@@ -120,6 +121,7 @@ class XApi:
 
     def _heed(self, response: requests.Response) -> None:
         """Note the API's clock and what is left of the endpoint's limit."""
+        self.heard = True
         try:
             skew = parsedate_to_datetime(response.headers.get("date", "")) - self._now()
         except (ValueError, TypeError):

@@ -154,13 +154,13 @@ def test_without_a_handle_what_lies_beyond_the_wall_is_a_gap(x: XEmulator, monke
     x.mentions_kept = 20
     x.posts = [ago(2000)]
     cursor = pull(x)[-1].cursor
-    x.posts += [ago(m) for m in range(10, 55)]
-    found = pull(x, cursor, max_results=10, handle=None)
+    x.posts += [ago(-m) for m in range(1, 46)]
+    x.now = later = NOW + timedelta(hours=1)
+    found = pull(x, cursor, later, max_results=10, handle=None)
     assert len(ids(found)) == 20
     [gap] = found[-1].cursor["gaps"]
+    assert (gap["from"], gap["to"]) == (NOW.isoformat(), (NOW + timedelta(minutes=26)).isoformat())
     assert "with the option handle" in gap["what"]
-    # From the end of the last pass, when nothing newer was there, to the oldest mention still told.
-    assert (gap["from"], gap["to"]) == (NOW.isoformat(), NOW.isoformat()) or gap["from"] < gap["to"]
 
 
 def test_what_search_no_longer_reaches_is_put_on_record_once_and_does_not_stop_the_stream(

@@ -66,7 +66,7 @@ _POST_FIELDS = (
 _MESSAGE_FIELDS = (
     "id,created_time,from,to,message,sticker,attachments{id,name,mime_type,size,file_url,image_data,video_data}"
 )
-_TALK_FIELDS = f"id,updated_time,message_count,messages.limit({_MESSAGES}){{{_MESSAGE_FIELDS}}}"
+_TALK_FIELDS = f"id,updated_time,messages.limit({_MESSAGES}){{{_MESSAGE_FIELDS}}}"
 
 _GONE = (100, 33)  # code, subcode: the object was deleted, or may no longer be seen
 _NEEDED = {

@@ -67,14 +67,14 @@ class _Sdk:
         self._stop = http.number_of(stream, "usage_stop_percent", _STOP_PERCENT, 1, 100)
         self._used, self._regain = 0.0, 0.0
         token = http.token_of(stream, "token_env", "page access token")
-        proof = None
+        hidden: tuple[str, ...] = (token,)
         if "app_secret_env" in stream.options:
             key = http.token_of(stream, "app_secret_env", "app secret")
-            proof = hmac.new(key.encode(), token.encode(), "sha256").hexdigest()
-        self._api = http.Api(stream.key, "Facebook", (token, proof) if proof else (token,))
+            hidden += (key, hmac.new(key.encode(), token.encode(), "sha256").hexdigest())
+        self._api = http.Api(stream.key, "Facebook", hidden)
         self._session = http.connect(stream, "https://graph.facebook.com", self._check)
-        if proof:
-            self._session.params = {"appsecret_proof": proof}
+        if len(hidden) > 1:
+            self._session.params = {"appsecret_proof": hidden[-1]}
         self._client = facebook.GraphAPI(access_token=token, version="3.1", session=self._session)
         self._client.version = version  # the constructor knows none after 3.1
 

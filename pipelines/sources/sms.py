@@ -41,14 +41,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
-from pipelines.errors import (
-    FilteredMessage,
-    KanalError,
-    PermanentError,
-    RejectedMessage,
-    SettingsError,
-    TransientError,
-)
+from pipelines.errors import FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources.http import number_of
 from pipelines.sources.sms_parts import (
     COLUMNS,
@@ -104,18 +97,15 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
 
 def probe(stream: Stream, *, now: Callable[[], datetime]) -> str:
     """Open the database, read-only; its schema and what it holds. Raises what `pull` would."""
-    _options(stream)
-    database = stream.options.get("database")
-    if not isinstance(database, str) or not database:
+    if "csv_dir" in stream.options:
         return "reads CSV exports; no gateway is asked"
-    path = Path(stream.root, database)
+    path = Path(stream.root, str(stream.options.get("database", "")))
     with closing(_open(stream.key, path)) as con:
         try:
-            ((count, newest),) = con.execute("SELECT count(*), max(ID) FROM inbox").fetchall()
-            ((schema,),) = con.execute("SELECT max(Version) FROM gammu").fetchall()
+            told = con.execute("SELECT (SELECT max(Version) FROM gammu), count(*), max(ID) FROM inbox").fetchone()
         except sqlite3.Error as error:
             raise _failure(stream.key, path, error) from None
-    return f"the database opens; schema {schema}, {count:,} SMS in the inbox, newest ID {newest or 'none'}"
+    return "the database opens; schema {}, {:,} SMS in the inbox, newest ID {}".format(*told)
 
 
 def decode(message: Message, stream: Stream) -> Draft:

@@ -1,11 +1,11 @@
-"""Live channels in Dagster: what a run shows of costs and gaps, and that no secret is told anywhere."""
+"""Live channels: what Dagster shows of costs and gaps, and that no secret is told by anything anywhere."""
 
 from __future__ import annotations
 
 import io
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,14 @@ FAULTS: dict[str, Callable[[str], Fault] | None] = {  # what a server says that 
 }
 
 
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dg.DagsterInstance]]:
+    """An instance that keeps its runs and logs in a folder."""
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        yield folder, instance
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 def test_no_secret_is_told_by_run_doctor_dagster_logs_or_landing(
     kind: str,
@@ -71,6 +79,7 @@ def test_no_secret_is_told_by_run_doctor_dagster_logs_or_landing(
     graph: GraphEmulator,
     make_settings: Make,
     tmp_path: Path,
+    stored: tuple[Path, dg.DagsterInstance],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -86,16 +95,15 @@ def test_no_secret_is_told_by_run_doctor_dagster_logs_or_landing(
     assert (ran.exit_code, asked.exit_code) == (PARTIAL, FAILED)
     assert all(s.key in ran.output and s.key in asked.output for s in settings.streams)
     told = ran.output + asked.output + "".join(_with_locals(settings, s) for s in settings.streams)
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        for job in ("land_twitter", "land_facebook", "land_email"):
-            result = run(job, instance)
-            assert not result.success
-            told += "".join(map(str, instance.all_logs(result.run_id)))
+    folder, instance = stored
+    for job in ("land_twitter", "land_facebook", "land_email"):
+        result = run(job, instance)
+        assert not result.success
+        told += "".join(map(str, instance.all_logs(result.run_id)))
     told += caplog.text + "".join(capfd.readouterr())
     assert not [s for s in SECRETS if s in told]
-    files = [p for p in tmp_path.rglob("*") if p.is_file() and "models" not in p.parts]
-    assert any("dagster" in p.parts for p in files)
+    files = [p for place in (tmp_path, folder) for p in place.rglob("*") if p.is_file() and "models" not in p.parts]
+    assert any(folder in p.parents for p in files)
     assert not [(p, s) for p in files for s in SECRETS if s.encode() in p.read_bytes()]
 
 

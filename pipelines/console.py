@@ -184,6 +184,8 @@ def print_run(result: RunResult) -> None:
             f"[yellow]{result.loaded.quarantined:,} messages were set aside; read why in table quarantine of the"
             " snapshot, mend the source or the mapping, and send them again[/yellow]"
         )
+    for gap in result.gaps:
+        err.print(gap, style="bold red", markup=False, soft_wrap=True)
     for name, what in result.failures.items():
         err.print(f"[red]failed[/red] {show(name)}: {show(what)}")
 

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
@@ -32,7 +33,7 @@ _CONNECT_SECONDS = 10.0
 _PATIENCE = 5  # a whole answer may take so many times the longest silence
 _CHUNK, _MOST = 65_536, 64_000_000  # bytes at a time, and of one answer
 _SECRET = re.compile(
-    r"(?i)(?P<key>(?:access_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
+    r"(?i)(?P<key>(?:access_token|input_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
     r"|\bEAA[A-Za-z0-9]{16,}|(?P<user>//)[^/@\s]+(?=@)"
 )
 _CHATTY = ("tweepy.client", "urllib3.connectionpool", "urllib3.util.retry")
@@ -94,7 +95,8 @@ class Api:
         return redact(f"{self.key}: {self.name} {what}", self.hidden)
 
     def ask(self, call: Callable[..., T], *args: Any, **kw: Any) -> T:
-        """`call(*args, **kw)`. Raises TransientError where the network failed, with no secret in it.
+        """`call(*args, **kw)`. Raises TransientError where the network failed, PermanentError where the
+        client did, with no secret in it.
 
         The error is raised outside the handler: `from None` alone would keep the original, whose
         text and frames hold the token, as its context.
@@ -108,6 +110,8 @@ class Api:
             failure = TransientError(self.say("did not answer in time; the next pull tries again"))
         except requests.RequestException as error:
             failure = TransientError(self.say(f"could not be read ({_reason(error)}); the next pull tries again"))
+        except Exception as error:  # noqa: BLE001 - the client's own fault, with the token in the locals of its frames
+            failure = PermanentError(self.say(f"could not be asked: {_fault(error)}; report this as a fault of Kanal"))
         raise failure.with_traceback(None)
 
 
@@ -208,6 +212,15 @@ def _base_of(stream: Stream) -> str | None:
             f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"
         )
     return base
+
+
+def _fault(error: Exception) -> str:
+    """Type and place of an unforeseen error; never its words, which may quote anything."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -59,7 +59,7 @@ class Mailbox:
         self._patience = _patience(stream)
         self._client = _connect(stream)
         try:
-            self.uidvalidity, self._uidnext, self._count = self._examine()
+            self.uidvalidity, self._uidnext, self.count = self._examine()
         except KanalError:
             self.close()
             raise
@@ -77,7 +77,7 @@ class Mailbox:
 
     def uids_after(self, last: int) -> Iterator[list[int]]:
         """Rising UIDs greater than `last`, in windows whose answers imaplib can take."""
-        if self._uidnext is None or self._count <= _UID_WINDOW:
+        if self._uidnext is None or self.count <= _UID_WINDOW:
             ranges = [f"{last + 1}:*"] if self._uidnext is None or self._uidnext > last + 1 else []
         else:
             firsts = range(last + 1, self._uidnext, _UID_WINDOW)

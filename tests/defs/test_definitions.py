@@ -44,8 +44,11 @@ def test_the_graph_is_one_landing_asset_a_channel_and_the_load_behind_them(proje
         "report": ["analytics"],
     }
     assert sorted(c.to_user_string() for c in graph.asset_check_keys) == [
+        "landing/email:nothing_lost",
         "landing/email:spoke_lately",
+        "landing/jaki:nothing_lost",
         "landing/jaki:spoke_lately",
+        "landing/sms:nothing_lost",
         "landing/sms:spoke_lately",
         "reports:confidence_in_range",
         "reports:keys_unique",

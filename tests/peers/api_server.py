@@ -97,7 +97,7 @@ class ApiServer(ABC):
         if fault.sleep:
             time.sleep(fault.sleep)
         data = fault.body if isinstance(fault.body, bytes) else json.dumps(fault.body).encode()
-        handler.send_response(fault.status)
+        handler.send_response_only(fault.status)  # no Date of this machine: an emulator has its own clock
         if fault.content_type:
             handler.send_header("content-type", fault.content_type)
         for name, value in fault.headers.items():

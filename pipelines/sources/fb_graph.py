@@ -82,7 +82,20 @@ class _Sdk:
         page = self._get(path, params)
         if not isinstance(page.get("data"), list):
             raise TransientError(self.say("answered 200 with something that is not a list"), retry_after=60.0)
+        self._hide(page)
         return page
+
+    def _hide(self, value: Any) -> None:
+        """Facebook writes the token into the address of every further page; no frame of a caller may hold it."""
+        if isinstance(value, list):
+            for one in value:
+                self._hide(one)
+        elif isinstance(value, dict):
+            for name, one in value.items():
+                if name in ("next", "previous") and isinstance(one, str):
+                    value[name] = http.redact(one, self._api.hidden)
+                else:
+                    self._hide(one)
 
     def about_token(self) -> dict[str, Any]:
         return record(self._get("debug_token", {}, itself=True).get("data"))

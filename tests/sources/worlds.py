@@ -130,7 +130,7 @@ class TwitterWorld(HttpWorld):
 
     def __init__(self, server: _X, dialect: str = "tweet") -> None:
         super().__init__(server)
-        self.x, server.remaining = server, 10_000
+        self.x, server.remaining = server, {"mentions": 10_000, "search": 10_000}
         options = {"user_id": server.user_id, "handle": "dinas_contoh", "bearer_env": "KANAL_UJI_KONTRAK"}
         limits = {"max_results": 5, "timeout_seconds": 0.5, "dialect": dialect}
         self.stream = Stream("twitter", "uji", "twitter", options | limits | {"api_base": server.url})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import PermanentError
 from pipelines.flow import Progress, silent
@@ -64,13 +65,14 @@ def _entries(landing: Landing, warehouse: Warehouse, result: Audit) -> None:
                 )
             entry_of[ref] = entry.number
     ledger = warehouse.con.sql("SELECT channel, stream, sequence, entry FROM ledger").fetchall()
+    there = {key: set(landing.sequences(*key)) for key in {(channel, stream) for channel, stream, _, _ in ledger}}
     for channel, stream, sequence, number in ledger:
         ref = BatchRef(channel, stream, sequence)
         if entry_of.get(ref) != number:
             result.faults.append(
                 f"{_name(ref)} was loaded as entry {number}, but the order log says {entry_of.get(ref)}"
             )
-        if not landing.path(ref).exists():
+        if sequence not in there[channel, stream]:
             result.faults.append(f"{_name(ref)} is in the ledger, but its landing file is gone")
 
 
@@ -86,28 +88,30 @@ def _stream(landing: Landing, warehouse: Warehouse, channel: str, stream: str, r
             "SELECT sequence FROM ledger WHERE channel = ? AND stream = ?", [channel, stream]
         ).fetchall()
     }
+    newest = max(loaded, default=-1)
     parts: list[pa.Table] = []
-    for sequence in sequences:
-        ref = BatchRef(channel, stream, sequence)
+    gathered = 0
+    for run in landing.runs(channel, stream, sequences):
         try:
-            batch = landing.read(ref, columns=["source_ref", "version"])
+            batch = landing.table(channel, stream, run, columns=["source_ref", "version"])
         except PermanentError as error:
             result.faults.append(str(error))
             continue
         row["landed"] += batch.num_rows
-        if sequence not in loaded:
-            row["pending"] += batch.num_rows
-            if sequence < max(loaded, default=-1):
-                result.faults.append(f"{_name(ref)} is not loaded, but later ones are; run: kanal run")
-            continue
-        parts.append(
-            batch.append_column("sequence", pa.array([sequence] * batch.num_rows, pa.int64())).append_column(
-                "row", pa.array(range(batch.num_rows), pa.int32())
-            )
-        )
-        if sum(p.num_rows for p in parts) >= _GROUP:
+        if waiting := [n for n in run if n not in loaded]:
+            held_back = [n for n in waiting if n < newest]
+            result.faults += [
+                f"{_name(BatchRef(channel, stream, n))} is not loaded, but later ones are; run: kanal run"
+                for n in held_back
+            ]
+            waits = pc.is_in(batch["sequence"], pa.array(waiting, pa.int64()))
+            row["pending"] += pc.sum(waits).as_py() or 0
+            batch = batch.filter(pc.invert(waits))
+        parts.append(batch)
+        gathered += batch.num_rows
+        if gathered >= _GROUP:
             _compare(warehouse, channel, stream, parts, row, result)
-            parts = []
+            parts, gathered = [], 0
     _compare(warehouse, channel, stream, parts, row, result)
     stray = warehouse.con.execute(
         "SELECT count(*) FROM messages WHERE channel = ? AND stream = ?", [channel, stream]

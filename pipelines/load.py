@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -50,26 +50,18 @@ _ORDER = [(name, "ascending") for name in ("order_at", "channel", "stream", "seq
 
 def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
     """(all messages of the entry in recorded order with lineage and `place`, footer of each batch)."""
-    parts, footers = [], {}
-    latest: dict[tuple[str, str], int] = {}
-    for ref in sorted(entry.batches):
-        table = landing.read(ref)
-        n = table.num_rows
+    parts: list[pa.Table] = []
+    footers: dict[BatchRef, Any] = {}
+    for (channel, stream), refs in groupby(sorted(entry.batches), key=lambda ref: ref[:2]):
+        sequences = [ref.sequence for ref in refs]
+        runs = landing.runs(channel, stream, sequences)
+        table = pa.concat_tables([landing.table(channel, stream, run) for run in runs]).combine_chunks()
+        footers |= {ref: landing.footer(ref) for ref in (BatchRef(channel, stream, n) for n in sequences)}
         # A clock that was set back must not put a stream's newer version before its older one.
-        since = latest.get(ref[:2], np.iinfo(np.int64).min)
-        order_at = np.maximum.accumulate(np.maximum(table["fetched_at"].cast(pa.int64()).to_numpy(), since))
-        latest[ref[:2]] = int(order_at[-1]) if n else since
-        footers[ref] = landing.footer(ref)
-        lineage = {
-            "channel": pa.array([ref.channel] * n, type=pa.string()),
-            "stream": pa.array([ref.stream] * n, type=pa.string()),
-            "sequence": pa.array(np.full(n, ref.sequence, dtype=np.int64)),
-            "row": pa.array(np.arange(n, dtype=np.int32)),
-            "order_at": pa.array(order_at, pa.int64()),
-        }
-        for name, values in lineage.items():
-            table = table.append_column(name, values)
-        parts.append(table)
+        order_at = np.maximum.accumulate(table["fetched_at"].cast(pa.int64()).to_numpy())
+        for name, value in (("channel", channel), ("stream", stream)):
+            table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+        parts.append(table.append_column("order_at", pa.array(order_at, pa.int64())))
     landed = pa.concat_tables(parts)
     landed = landed.take(pc.sort_indices(landed, sort_keys=_ORDER)).drop_columns(["order_at"]).combine_chunks()
     return landed.append_column("place", pa.array(np.arange(landed.num_rows, dtype=np.int64))), footers

@@ -15,6 +15,7 @@ import typer
 from pipelines import __version__
 from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_of, told
 from pipelines.commands.gazetteer import gazetteer
+from pipelines.commands.keep import compact
 from pipelines.commands.model import model
 from pipelines.commands.review import review
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for group in (model, gazetteer, review):
     app.add_typer(group)
+app.command()(compact)
 
 
 def _version(asked: bool) -> None:

@@ -330,12 +330,11 @@ def _waiting(
         )
     left = sorted(loads.missing) if loads else []
     found, last = [], datetime.min.replace(tzinfo=UTC)
-    for sequence in [*left, *sequences[newest + 1 :]]:
-        ref = BatchRef(channel, stream, sequence)
-        if ref not in named:
-            footer = landing.footer(ref)
+    waiting = [n for n in (*left, *sequences[newest + 1 :]) if BatchRef(channel, stream, n) not in named]
+    for run in landing.runs(channel, stream, waiting):
+        for sequence, footer in zip(run, landing.footers(channel, stream, run), strict=True):
             last = max(last, footer.landed_at)  # a clock set back must not put a batch before the one it follows
-            found.append((last, ref, footer.rows))
+            found.append((last, BatchRef(channel, stream, sequence), footer.rows))
     return found
 
 

@@ -56,7 +56,8 @@ def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef,
         sequences = [ref.sequence for ref in refs]
         runs = landing.runs(channel, stream, sequences)
         table = pa.concat_tables([landing.table(channel, stream, run) for run in runs]).combine_chunks()
-        footers |= {ref: landing.footer(ref) for ref in (BatchRef(channel, stream, n) for n in sequences)}
+        said = chain.from_iterable(landing.footers(channel, stream, run) for run in runs)
+        footers |= {BatchRef(channel, stream, n): footer for n, footer in zip(sequences, said, strict=True)}
         # A clock that was set back must not put a stream's newer version before its older one.
         order_at = np.maximum.accumulate(table["fetched_at"].cast(pa.int64()).to_numpy())
         for name, value in (("channel", channel), ("stream", stream)):

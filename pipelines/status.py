@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
 from pipelines.settings import Settings
-from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.landing import Landing
 from pipelines.trace import ask, open_snapshot
 
 _LOADED = """
@@ -48,14 +48,14 @@ def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) ->
     sequences = landing.sequences(channel, stream)
     newer = [n for n in sequences if n > loaded.get("sequence", -1)]
     waiting, landed, note = 0, None, None
-    for n in sorted({*newer, *sequences[-1:]}):
+    for run in landing.runs(channel, stream, newer or sequences[-1:]):
         try:
-            footer = landing.footer(BatchRef(channel, stream, n))
+            footers = landing.footers(channel, stream, run)
         except PermanentError as error:  # one torn file must not hide the other streams
             note = note or str(error)
             continue
-        landed = footer.landed_at
-        waiting += footer.rows if n in newer else 0
+        landed = footers[-1].landed_at
+        waiting += sum(footer.rows for footer in footers) if newer else 0
     return {
         "stream": f"{channel}/{stream}",
         "batches": len(sequences),

@@ -194,6 +194,11 @@ class Landing:
         # Compaction only ever replaces a segment by one that holds all of it.
         return self._asked(ref, lambda s: s.batches(run, columns), lambda path: batches.placed(run[0], path, columns))
 
+    def footers(self, channel: str, stream: str, run: Sequence[int]) -> list[Footer]:
+        """Footers of one of `runs`."""
+        ref = BatchRef(channel, stream, run[0])
+        return self._asked(ref, lambda s: [s.footer(n) for n in run], lambda path: [batches.footer_of(path)])
+
     def _asked(self, ref: BatchRef, in_segment: Callable[[Segment], T], in_file: Callable[[Path], T]) -> T:
         """What the batch's segment or, above the floor, its file says."""
         spans = self._spans.get(ref[:2], ())

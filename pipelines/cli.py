@@ -221,10 +221,18 @@ def trace(
 
 
 @app.command()
-def audit(config: Config = None, as_json: AsJson = False) -> None:
+def audit(
+    all_media: Annotated[
+        bool,
+        typer.Option("--all-media", help="Read every file that came along, not a sample of 200, and compare hashes."),
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Prove that every landed message is accounted for: landed = reports + repeats + filtered + quarantined + events.
 
-    Reads all of landing and compares it with the warehouse. Exit code 1 where anything is missing or doubled.
+    Reads all of landing and compares it with the warehouse; looks for every photo and file that a report tells of.
+    Exit code 1 where anything is missing or doubled.
     """
     from pipelines import console
     from pipelines.audit import audit as prove
@@ -232,10 +240,16 @@ def audit(config: Config = None, as_json: AsJson = False) -> None:
     with told():
         settings = settings_of(config)
         with console.progress() as tick:
-            found = prove(settings, progress=tick)
+            found = prove(settings, all_media=all_media, progress=tick)
     if as_json:
         console.print_json(
-            {"exact": found.exact, "streams": found.streams, "faults": found.faults, "proofs": found.proofs}
+            {
+                "exact": found.exact,
+                "streams": found.streams,
+                "faults": found.faults,
+                "proofs": found.proofs,
+                "media": found.media,
+            }
         )
     else:
         columns = tuple(found.streams[0]) if found.streams else ("stream",)

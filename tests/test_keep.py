@@ -1,12 +1,17 @@
-"""`kanal compact` over a running system: every command says of segments what it said of files."""
+"""`kanal compact` and files that came along, over a running system: nothing that landed is lost on the way."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.message import EmailMessage
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
+import duckdb
 import orjson
 import pytest
 from typer.testing import CliRunner
@@ -20,16 +25,19 @@ from pipelines.rebuild import rebuild
 from pipelines.settings import Settings
 from pipelines.sinks import compaction
 from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.media import Media
 from pipelines.status import status
-from pipelines.trace import trace_thing
-from tests.made_up import JAKI, KELURAHAN, ROWS, write
+from pipelines.trace import open_snapshot, trace_thing
+from tests.conftest import stream_toml
+from tests.made_up import HEADER, JAKI, KELURAHAN, ROWS, write
+from tests.pictures import picture
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
 ONE_BY_ONE = JAKI.replace('name = "app"', 'name = "app"\nbatch_rows = 1')
 
 
 @pytest.fixture
-def ran(make_settings: Callable[..., Settings], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def ran(make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Six batches of one report loaded, one more waiting, and one of another stream."""
     monkeypatch.setattr(compaction, "_LEAST", 2)
     settings = make_settings(ONE_BY_ONE + KELURAHAN)
@@ -92,7 +100,7 @@ def test_a_missing_segment_stops_its_stream_until_it_is_restored(ran: Settings) 
     assert flow.load(ran, run_id="l", now=lambda: NOW).reports == 1
 
 
-def test_one_streams_trouble_stops_no_other(ran: Settings, tmp_path: Any) -> None:
+def test_one_streams_trouble_stops_no_other(ran: Settings, tmp_path: Path) -> None:
     for n in range(3):
         rows = [{"isi": f"Trotoar rusak di Kelurahan Senen dekat halte {n}", "tanggal": "05/10/2026"}]
         write(tmp_path / "kelurahan" / f"{n}.csv", rows)
@@ -117,3 +125,77 @@ def test_the_command_tells_what_it_merged_and_that_nothing_is_left(ran: Settings
     assert "nothing to merge" in command().stdout
     refused = command("--channel", "qlue")
     assert (refused.exit_code, "nothing of 'qlue' has landed" in refused.stderr) == (1, True)
+
+
+# --- files that came along ------------------------------------------------------------------
+
+PHOTOS = JAKI.replace('edited_at = "diubah"', 'edited_at = "diubah", attachments = "foto"')
+MAIL = stream_toml("email", "dki", "imap", source_dir="mails")
+
+
+def _with_photos(make_settings: Callable[..., Settings], folder: Path) -> tuple[Settings, list[bytes]]:
+    """A ZIP of two rows with a photo each and a mail with one, loaded; the photos."""
+    photos = [picture(colour=colour) for colour in ("red", "green", "blue")]
+    sheet = write(folder / "x.csv", [ROWS[0] | {"foto": "a.jpg"}, ROWS[3] | {"foto": "b.jpg"}], (*HEADER, "foto"))
+    (folder / "jaki").mkdir()
+    with ZipFile(folder / "jaki" / "1.zip", "w") as made:
+        made.write(sheet, "rekap.csv")
+        for name, photo in zip(("a.jpg", "b.jpg"), photos, strict=False):
+            made.writestr(f"foto Warga Satu/{name}", photo)
+    (folder / "mails").mkdir()
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "Warga Tujuh <tujuh@example.com>", "Pohon tumbang"
+    mail.set_content("Pohon tumbang di Jl. Melati, Tebet Barat.")
+    mail.add_attachment(photos[2], maintype="image", subtype="jpeg", filename="Warga Tujuh.jpg")
+    (folder / "mails" / "1.eml").write_bytes(mail.as_bytes())
+    settings = make_settings(PHOTOS + MAIL)
+    assert not flow.run(settings, now=lambda: NOW).failures
+    return settings, photos
+
+
+def _kept(settings: Settings) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in settings.media_dir.rglob("*") if p.is_file()}
+
+
+def test_photos_of_a_zip_and_a_mail_are_kept_and_officers_find_them_by_their_hash(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings, photos = _with_photos(make_settings, tmp_path)
+    digests = [sha256(photo).hexdigest() for photo in photos]
+    assert _kept(settings) == dict(zip(digests, photos, strict=True))
+    with duckdb.connect(str(settings.crm), read_only=True) as crm:
+        rows = crm.execute("SELECT channel, attachments FROM ticket_reports ORDER BY channel DESC").fetchall()
+    files = [file for _, attachments in rows for file in orjson.loads(attachments)]
+    assert sorted(file["sha256"] for file in files) == sorted(digests)
+    assert {(file["type"], file["size"]) for file in files} == {("image/jpeg", len(photos[0]))}
+    assert "Tujuh" not in str(files), "a file's name may be that of its author"
+    assert not any("Warga" in str(path) for path in settings.media_dir.rglob("*"))
+    with open_snapshot(settings) as con:
+        for (table,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            assert not any(digests[2] in str(row) for row in con.execute(f"FROM {table}").fetchall()), table
+
+
+def test_the_audit_proves_that_every_file_is_there_and_has_its_hash(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings, photos = _with_photos(make_settings, tmp_path)
+    found = audit(settings)
+    assert (found.exact, found.media) == (True, {"files": 3, "read": 3, "missing": 0, "damaged": 0})
+    first, _, third = (sha256(photo).hexdigest() for photo in photos)
+    media = Media(settings.media_dir)
+    media.path(first).write_bytes(b"lain")
+    media.path(third).unlink()
+    found = audit(settings, all_media=True)
+    assert (found.exact, found.media) == (False, {"files": 3, "read": 3, "missing": 1, "damaged": 1})
+    assert sorted(found.faults)[0].startswith(f"file {min(first, third)} of a report in batch ")
+    shown = CliRunner().invoke(app, ["audit", "--all-media", "--config", str(settings.path)])
+    assert (shown.exit_code, shown.stdout.count("kanal media restore")) == (1, 2)
+
+
+def test_only_a_sample_is_read_unless_all_is_asked_for(
+    make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _ = _with_photos(make_settings, tmp_path)
+    monkeypatch.setattr("pipelines.audit._SAMPLE", 1)
+    assert audit(settings).media == {"files": 3, "read": 1, "missing": 0, "damaged": 0}
+    assert audit(settings, all_media=True).media["read"] == 3

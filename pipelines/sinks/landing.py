@@ -32,6 +32,7 @@ from pipelines.errors import PermanentError
 from pipelines.sinks import batches
 from pipelines.sinks.batches import SEGMENTS, UNREADABLE, BatchRef, Footer, Segment, Span
 from pipelines.sinks.durable import make_root, put_if_absent
+from pipelines.sinks.media import Media
 
 __all__ = ["ORDER", "BatchRef", "Entry", "Footer", "Head", "Landing"]
 
@@ -63,7 +64,7 @@ class Landing:
     """The log under one folder. Any number of processes may put and read at once."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.media = root, Media(root.with_name("media"))
         self._spans: dict[tuple[str, str], tuple[Span, ...]] = {}
         self._segments: dict[Path, Segment] = {}
 
@@ -88,6 +89,7 @@ class Landing:
     ) -> Head | None:
         """Land one batch behind `after`. None: another process was first, re-read the head.
 
+        What came along with its messages is kept first, so that no message tells of a file that is not there.
         An empty batch that does not move the cursor is not written and returns `after`.
         """
         if not messages and cursor == after.cursor:
@@ -106,6 +108,8 @@ class Landing:
         }
         ref = BatchRef(stream.channel, stream.name, sequence)
         make_root(self.root)
+        for data in (data for message in messages for data in message.media):
+            self.media.keep(data)
         made = put_if_absent(self.path(ref), batches.encode_batch(messages, day, footer))
         if made and sequence > self.floor(*ref[:2]):
             return Head(sequence, cursor)

@@ -15,7 +15,7 @@ import typer
 from pipelines import __version__
 from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_of, told
 from pipelines.commands.gazetteer import gazetteer
-from pipelines.commands.keep import compact
+from pipelines.commands.keep import compact, media
 from pipelines.commands.model import model
 from pipelines.commands.review import review
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, review):
+for group in (model, gazetteer, review, media):
     app.add_typer(group)
 app.command()(compact)
 

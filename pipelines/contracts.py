@@ -364,7 +364,7 @@ TICKET_EVENTS = _schema(
     "Append-only history of tickets.",
     _field("event_id", TEXT, "Hash of what made it; the same event is one row", null=False),
     _field("ticket_id", TEXT, "The ticket", null=False),
-    _field("event", TEXT, "opened | joined | edited | status | decision", null=False),
+    _field("event", TEXT, "opened | joined | edited | status | decision | attached (a file was fetched)", null=False),
     _field("happened_at", TIME, "When it happened", null=False),
     _field("actor", TEXT, "pipeline, the role that acted, or who decided", null=False),
     _field("report_id", TEXT, "The report concerned"),

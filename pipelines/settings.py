@@ -19,16 +19,18 @@ from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
 SOURCES = ("export", "imap", "sms", "twitter", "facebook", "feedback")
+_HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "workers", "group_rows"},
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
+    "media": {"fetch", "allow", "max_bytes", "timeout_seconds", "per_run"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }
 
-_LISTS = {"registry", "to"}
+_LISTS = {"registry", "to", "allow"}
 _TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from"}
 
 
@@ -43,6 +45,20 @@ class Alerts:
     smtp_password_env: str | None = None
     sender: str = "kanal@localhost"
     recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Whether photos are fetched from addresses that messages tell, and from which hosts.
+
+    allow: host names, each exactly. max_bytes a file; timeout_seconds an address; per_run addresses asked a run.
+    """
+
+    fetch: bool = False
+    allow: tuple[str, ...] = ()
+    max_bytes: int = 10_000_000
+    timeout_seconds: float = 20.0
+    per_run: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class Settings:
     crm_url_env: str | None = None
     every_minutes: int = 5
     alerts: Alerts = field(default_factory=Alerts)
+    media: Media = field(default_factory=Media)
 
     @property
     def gazetteer(self) -> Path:
@@ -173,6 +190,23 @@ def load(path: Path | None = None) -> Settings:
             sender=alerts.get("from", "kanal@localhost"),
             recipients=tuple(alerts.get("to", ())),
         ),
+        media=_media(raw.get("media", {}), path),
+    )
+
+
+def _media(table: Mapping[str, Any], path: Path) -> Media:
+    fetch, allow = table.get("fetch", False), table.get("allow", [])
+    if not isinstance(fetch, bool):
+        raise SettingsError(f"{path}: fetch in [media] must be true or false")
+    for host in allow:
+        if not _HOST.fullmatch(host):
+            raise SettingsError(f"{path}: allow in [media] takes host names alone, as pbs.twimg.com, not {host!r}")
+    return Media(
+        fetch=fetch,
+        allow=tuple(allow),
+        max_bytes=_number(table, "max_bytes", 10_000_000, 1, 25_000_000, path),
+        timeout_seconds=_number(table, "timeout_seconds", 20, 1, 300, path, whole=False),
+        per_run=_number(table, "per_run", 200, 1, 10_000, path),
     )
 
 

@@ -1,10 +1,11 @@
-"""`kanal compact` and files that came along, over a running system: nothing that landed is lost on the way."""
+"""`kanal compact`, `kanal media` and files that came along, over a running system: nothing that landed is lost on the way."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from hashlib import sha256
 from pathlib import Path
@@ -16,21 +17,24 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import flow, keep
+from pipelines import flow, keep, media
 from pipelines.audit import audit
 from pipelines.cli import app
 from pipelines.defs import backlog
-from pipelines.errors import PermanentError
+from pipelines.errors import PermanentError, SettingsError
 from pipelines.rebuild import rebuild
+from pipelines.settings import Media as FetchRules
 from pipelines.settings import Settings
 from pipelines.sinks import compaction
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.media import Media
+from pipelines.sinks.warehouse import open_warehouse
 from pipelines.status import status
 from pipelines.trace import open_snapshot, trace_thing
 from tests.conftest import stream_toml
 from tests.made_up import HEADER, JAKI, KELURAHAN, ROWS, write
 from tests.pictures import picture
+from tests.sources.test_web import answer, serving
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
 ONE_BY_ONE = JAKI.replace('name = "app"', 'name = "app"\nbatch_rows = 1')
@@ -182,9 +186,9 @@ def test_the_audit_proves_that_every_file_is_there_and_has_its_hash(
     found = audit(settings)
     assert (found.exact, found.media) == (True, {"files": 3, "read": 3, "missing": 0, "damaged": 0})
     first, _, third = (sha256(photo).hexdigest() for photo in photos)
-    media = Media(settings.media_dir)
-    media.path(first).write_bytes(b"lain")
-    media.path(third).unlink()
+    kept = Media(settings.media_dir)
+    kept.path(first).write_bytes(b"lain")
+    kept.path(third).unlink()
     found = audit(settings, all_media=True)
     assert (found.exact, found.media) == (False, {"files": 3, "read": 3, "missing": 1, "damaged": 1})
     assert sorted(found.faults)[0].startswith(f"file {min(first, third)} of a report in batch ")
@@ -199,3 +203,130 @@ def test_only_a_sample_is_read_unless_all_is_asked_for(
     monkeypatch.setattr("pipelines.audit._SAMPLE", 1)
     assert audit(settings).media == {"files": 3, "read": 1, "missing": 0, "damaged": 0}
     assert audit(settings, all_media=True).media["read"] == 3
+
+
+# --- files that reports only tell the address of --------------------------------------------
+
+
+def _allowing(settings: Settings, **more: Any) -> Settings:
+    """As no kanal.toml can say: a host on this machine."""
+    rules: dict[str, Any] = {"fetch": True, "allow": ("localhost",), "timeout_seconds": 5.0} | more
+    return replace(settings, media=FetchRules(**rules))
+
+
+def _told_addresses(make_settings: Callable[..., Settings], folder: Path, base: str) -> Settings:
+    """Four reports with an address each, one of them with two and one not on the list."""
+    told = [f"{base}/a.jpg", f"{base}/gone.jpg https://example.com/x.jpg", f"{base}/busy.jpg", f"{base}/a.jpg"]
+    rows = [row | {"foto": foto} for row, foto in zip((ROWS[0], ROWS[2], ROWS[3], ROWS[5]), told, strict=True)]
+    write(folder / "jaki" / "1.csv", [row | {"foto": row["foto"].replace(" ", "|")} for row in rows], (*HEADER, "foto"))
+    settings = make_settings(PHOTOS)
+    assert not flow.run(settings, now=lambda: NOW).failures
+    return settings
+
+
+def _attachments(settings: Settings) -> dict[str, Any]:
+    with duckdb.connect(str(settings.crm), read_only=True) as crm:
+        rows = crm.execute("SELECT external_ref, attachments FROM ticket_reports ORDER BY 1").fetchall()
+    return {ref: orjson.loads(attachments) for ref, attachments in rows}
+
+
+PHOTO = picture()
+FILE = {"type": "image/jpeg", "size": len(PHOTO), "sha256": sha256(PHOTO).hexdigest()}
+PAGES = {"/a.jpg": answer(PHOTO), "/gone.jpg": answer(b"", 404), "/busy.jpg": answer(b"", 503)}
+
+
+def test_nothing_is_fetched_unless_settings_say_so(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    with serving(PAGES) as (base, asked):
+        settings = _told_addresses(make_settings, tmp_path, base)
+        for rules in (FetchRules(), FetchRules(allow=("localhost",)), FetchRules(fetch=True)):
+            with pytest.raises(SettingsError, match="nothing is fetched unless"):
+                media.fetch(replace(settings, media=rules), allow_loopback=True)
+        found = media.fetch(_allowing(settings))
+        assert (found.elsewhere, found.fetched, asked) == (5, 0, []), "this machine is never asked in production"
+    shown = CliRunner().invoke(app, ["media", "fetch", "--config", str(settings.path)])
+    assert (shown.exit_code, "nothing is fetched unless" in shown.stderr) == (1, True)
+
+
+def test_a_fetched_photo_reaches_its_reports_and_a_rebuild_knows_it(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    with serving(PAGES) as (base, asked):
+        settings = _allowing(_told_addresses(make_settings, tmp_path, base))
+        before = _attachments(settings)
+        found = media.fetch(settings, now=lambda: NOW, allow_loopback=True)
+        assert (found.fetched, found.known, found.failed, found.elsewhere) == (1, 1, 2, 1)
+        assert sorted(asked) == ["/a.jpg", "/busy.jpg", "/gone.jpg"], "an address is asked once for two reports"
+        assert _kept(settings) == {FILE["sha256"]: PHOTO}
+        again = media.fetch(settings, now=lambda: NOW, allow_loopback=True)
+        assert (again.waiting, again.later, again.fetched + again.known, len(asked)) == (2, 2, 0, 3)
+        result = flow.run(settings, now=lambda: NOW)
+        assert (result.failures, result.loaded.events, result.delivered) == ({}, 4, 2)
+    after = _attachments(settings)
+    with_photo = {ROWS[0]["nomor"], ROWS[5]["nomor"]}
+    assert after == {
+        ref: [file | FILE if ref in with_photo else file for file in files] for ref, files in before.items()
+    }
+    found_ = audit(settings, all_media=True)
+    assert (found_.exact, found_.media["files"]) == (True, 1)
+    rebuilt = rebuild(settings, now=lambda: NOW)
+    assert rebuilt.before == rebuilt.after
+    with open_snapshot(settings) as con:
+        events = con.execute("SELECT event, actor FROM ticket_events WHERE event = 'attached'").fetchall()
+    assert events == [("attached", "pipeline")] * 2
+
+
+def test_a_dead_link_is_not_asked_for_ever_and_a_busy_host_is_asked_later(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    with serving(PAGES) as (base, asked):
+        settings = _allowing(_told_addresses(make_settings, tmp_path, base))
+        hours = (0, 0.5, 1, 2, 7, 8, 31, 32, 103, 104, 500, 9_000)
+        for hour in hours:
+            media.fetch(settings, now=lambda hour=hour: NOW + timedelta(hours=hour), allow_loopback=True)
+    assert (asked.count("/a.jpg"), asked.count("/gone.jpg"), asked.count("/busy.jpg")) == (1, 1, 5)
+
+
+def test_the_result_does_not_depend_on_how_the_log_was_cut_and_an_edit_gets_its_photo_again(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    with serving(PAGES) as (base, asked):
+        settings = _allowing(_told_addresses(make_settings, tmp_path, base))
+        media.fetch(settings, now=lambda: NOW, allow_loopback=True)
+        edited = ROWS[0] | {"foto": f"{base}/a.jpg", "isi": "Lubangnya makin dalam", "diubah": "04/10/2026 10:00"}
+        later = NOW + timedelta(hours=2)
+        write(tmp_path / "jaki" / "2.csv", [edited], (*HEADER, "foto"))
+        flow.land(settings, settings.streams[0], run_id="r", now=lambda: later)
+        cut = replace(settings, data_dir=tmp_path / "cut", group_rows=1)
+        shutil.copytree(settings.data_dir, cut.data_dir, symlinks=True)
+        hashes = []
+        for each in (settings, cut):
+            flow.load(each, run_id="l", now=lambda: later)
+            with open_warehouse(each.warehouse) as warehouse:
+                tables = warehouse.table_hashes()
+            hashes.append((tables["reports"], tables["tickets"], tables["ticket_events"]))
+        assert hashes[0] == hashes[1]
+        found = media.fetch(settings, now=lambda: later, allow_loopback=True)
+        assert (found.known, asked.count("/a.jpg")) == (1, 1), "the edited version has lost it, and needs no fetching"
+        assert not flow.run(settings, now=lambda: later).failures
+    assert _attachments(settings)[ROWS[0]["nomor"]][0].items() >= FILE.items()
+
+
+def test_at_most_so_many_addresses_are_asked_a_run(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    with serving(PAGES) as (base, asked):
+        settings = _allowing(_told_addresses(make_settings, tmp_path, base), per_run=1)
+        found = media.fetch(settings, now=lambda: NOW, allow_loopback=True)
+        assert (found.fetched, found.known, found.left, asked) == (1, 1, 2, ["/a.jpg"])
+
+
+def test_files_of_mails_are_restored_from_landing_and_the_others_are_told(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings, photos = _with_photos(make_settings, tmp_path)
+    first, second, third = (sha256(photo).hexdigest() for photo in photos)
+    kept = Media(settings.media_dir)
+    kept.path(first).unlink()
+    kept.path(third).write_bytes(b"lain")
+    assert media.restore(settings) == {"restored": 1, "lost": 1}
+    assert _kept(settings) == {second: photos[1], third: photos[2]}
+    shown = CliRunner().invoke(app, ["media", "restore", "--config", str(settings.path)])
+    assert (shown.exit_code, "0 restored from mails; 1 are in no mail" in shown.stdout) == (3, True)

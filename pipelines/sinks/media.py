@@ -9,6 +9,7 @@ Belongs here: keeping, finding, proving. Not here: what bytes are (sources/attac
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +33,13 @@ class Media:
         if not put_if_absent(path, data):
             sync_dir(path.parent)  # whoever was first may not have come so far
         return digest
+
+    def heal(self, data: bytes, *, among: Container[str]) -> None:
+        """Keep bytes whose hash is among these, in place of a damaged file."""
+        digest = sha256(data).hexdigest()
+        if digest in among:
+            self.path(digest).unlink(missing_ok=True)
+            self.keep(data)
 
     def path(self, digest: str) -> Path:
         """Where a file lies, if it is kept. ValueError where that is no SHA-256: it may come from a message."""

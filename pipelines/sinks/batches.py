@@ -33,6 +33,7 @@ UNREADABLE = (OSError, pa.ArrowException, KeyError, ValueError)  # what a torn o
 SEGMENTS = "segments"
 _SEGMENT = re.compile(r"(\d{9,18})-(\d{9,18})\.parquet")
 _GROUP_BYTES, _GROUP_ROWS = 8_000_000, 4_096  # a row group: what is decoded to answer for one batch
+_ROWS = pa.schema(list(LANDED))
 _PLACE = [pa.field("sequence", pa.int64()), pa.field("row", pa.int32())]
 
 
@@ -137,9 +138,9 @@ def _raw(footer: bytes, rows: int) -> dict[str, Any]:
 
 def _landed(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
     """In LANDED's order and types, whatever a version of Parquet made of them."""
-    names = LANDED.names if columns is None else list(columns)
-    schema = pa.schema([LANDED.field(name) for name in names])
-    return table.select(names).replace_schema_metadata(None).cast(schema)
+    schema = _ROWS if columns is None else pa.schema([LANDED.field(name) for name in columns])
+    table = table.select(schema.names).replace_schema_metadata(None)
+    return table if table.schema.equals(schema) else table.cast(schema)
 
 
 # --- segments -------------------------------------------------------------------------------
@@ -201,8 +202,7 @@ def encode_segment(
     size: bytes of the files that the batches landed in.
     """
     sink, footers, groups = pa.BufferOutputStream(), [], []
-    schema = pa.schema(list(LANDED))
-    with pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=False, store_schema=False) as writer:
+    with pq.ParquetWriter(sink, _ROWS, compression="zstd", write_statistics=False, store_schema=False) as writer:
         for footer, group in _groups(batches):
             footers += footer
             if group.num_rows:
@@ -210,7 +210,7 @@ def encode_segment(
                 writer.write_table(group, row_group_size=max(group.num_rows, 1))
         index = pa.compress(orjson.dumps(footers), codec="zstd", asbytes=True)
         writer.add_key_value_metadata({"kanal_batches": b64encode(index).decode(), "kanal_size": str(size)})
-    return sink.getvalue().to_pybytes(), footers, pa.concat_tables([schema.empty_table(), *groups])
+    return sink.getvalue().to_pybytes(), footers, pa.concat_tables([_ROWS.empty_table(), *groups])
 
 
 def _groups(
@@ -218,7 +218,7 @@ def _groups(
 ) -> Iterator[tuple[list[dict[str, Any]], pa.Table]]:
     """(footers, rows) for each row group; a batch is never cut."""
     footers: list[dict[str, Any]] = []
-    tables: list[pa.Table] = [pa.schema(list(LANDED)).empty_table()]
+    tables: list[pa.Table] = [_ROWS.empty_table()]
     rows = size = 0
     for footer, table in batches:
         footers.append(footer)
@@ -256,7 +256,7 @@ class Segment:
         at = self._groups_at
         groups = [n for n in range(len(at) - 1) if at[n] < end and at[n + 1] > begin]
         if not groups:
-            return _landed(pa.schema(list(LANDED)).empty_table(), columns)
+            return _landed(_ROWS.empty_table(), columns)
         table = _landed(self._file.read_row_groups(groups, columns=columns, use_threads=False), columns)
         return table.slice(begin - int(at[groups[0]]), end - begin)
 

@@ -214,9 +214,11 @@ class Landing:
                     return in_segment(self._segment(path, span))
                 found = in_file(path)
             except FileNotFoundError as error:
-                gone = error
+                gone: Exception = error
             except UNREADABLE as error:
-                raise _unreadable(ref, path, error) from error
+                if span is not None or ref.sequence > self.floor(*ref[:2]):
+                    raise _unreadable(ref, path, error) from error
+                gone = error
             else:
                 # A file at or below the floor is a late puller's, and not the batch.
                 if ref.sequence > self.floor(*ref[:2]):

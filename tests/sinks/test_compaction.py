@@ -212,6 +212,9 @@ def test_what_a_killed_latecomer_left_below_the_floor_is_read_by_nobody_and_swep
     path.write_bytes(batches.encode_batch([message("stray")], NOW.date(), {"batch_id": "x", "cursor": {}}))
     assert said(Landing(tmp_path)) == before
     assert said(old) == before, "a reader that listed before compaction is not fooled either"
+    for read in (Landing(tmp_path).read, lambda ref: Landing(tmp_path).table(*KEY, [ref.sequence], ["source_ref"])):
+        assert read(BatchRef(*KEY, 4))["source_ref"].to_pylist() == ["4-0"], "nor one that never listed"
+    assert Landing(tmp_path).footer(BatchRef(*KEY, 4)) == before["footers"][4]
     compact(landing, *KEY, keep_newest=1)
     assert not path.exists()
 

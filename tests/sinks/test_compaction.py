@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -375,6 +376,58 @@ def test_puts_compactions_and_kills_in_any_order_change_nothing_that_is_read(tmp
 
 
 # --- processes ------------------------------------------------------------------------------
+
+# Everything by which compaction changes the disk.
+_STEPS = [
+    (Path, "unlink"),
+    (os, "link"),
+    (os, "unlink"),
+    (os, "rmdir"),
+    (durable, "_write_synced"),
+    (durable, "_sync_dir"),
+]
+
+
+def _compact_killed_at(root: Path, step: int) -> None:
+    steps = iter(range(1, 10_000))
+    for owner, name in _STEPS:
+        original = getattr(owner, name)
+
+        def dying(*args: Any, _original: Callable[..., Any] = original, **kwargs: Any) -> Any:
+            if next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return _original(*args, **kwargs)
+
+        setattr(owner, name, dying)
+    compact(Landing(root), *KEY, keep_newest=1)
+
+
+def test_killed_before_any_step_nothing_that_is_read_changes_and_the_next_one_finishes(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.sinks.landing.SHARD", 5)  # so that whole folders go, too
+    monkeypatch.setattr(compaction, "SHARD", 5)
+    landing = Landing(tmp_path / "whole")
+    fill(landing, 5)
+    compact(landing, *KEY, keep_newest=1)
+    fill(landing, 19)
+    before = said(landing)
+    context, step, died = multiprocessing.get_context("fork"), 0, True
+    while died:
+        step += 1
+        root = tmp_path / str(step)
+        shutil.copytree(landing.root, root)
+        child = context.Process(target=_compact_killed_at, args=(root, step))
+        child.start()
+        child.join(30)
+        died = child.exitcode == -signal.SIGKILL
+        assert died or child.exitcode == 0
+        assert said(Landing(root)) == before, step
+        compact(Landing(root), *KEY, keep_newest=1)
+        assert said(Landing(root)) == before, step
+        names = [p.name for p in sorted((root / "jaki" / "app").rglob("*.parquet"))]
+        assert names == ["000000023.parquet", "000000000-000000015.parquet", "000000016-000000022.parquet"], step
+    assert step > 30
 
 
 def _pull(root: Path, rounds: int) -> None:

@@ -249,7 +249,8 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         if why or not tables:
             yield _aside(name, "", why or "tidak berisi CSV, XLSX atau JSON. Periksa isinya lalu kirim lagi.")
             return
-        beside = Beside(archive, [m for m in members if _NO_TABLE.search(m.filename)])
+        others = [m for m in members if _NO_TABLE.search(m.filename)]
+        beside = Beside(archive, others) if others else None
         for member in sorted(tables, key=lambda m: m.filename):
             for item in _member(archive, member, name, layout):
                 yield item._replace(beside=beside) if isinstance(item, Row) else item

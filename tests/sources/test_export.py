@@ -194,7 +194,7 @@ def test_a_file_of_the_same_zip_that_a_row_names_comes_along(box: Path) -> None:
     one, two, three, aside = messages(pull(stream))
     assert [m.media for m in (one, two, three, aside)] == [(photo,), (video,), (), ()]
     assert aside.problem
-    plain = put(box / "1.csv", rows)
+    plain = put(box / "2.csv", rows)
     assert [(m.source_ref, m.version) for m in messages(pull(stream))[-3:]] == [
         (m.source_ref, m.version) for m in (one, two, three)
     ], f"{plain.name} holds the same reports"

@@ -21,8 +21,8 @@ from pipelines import places
 from pipelines.entries import toml
 from pipelines.learn import code_of, curve, judged
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learning import Resolved, fit
-from pipelines.transforms.locate import hear
 from pipelines.transforms.normalise import clean_text
 from pipelines.transforms.redact import mask
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.transforms.classifier import ComplaintClassifier
 from pipelines.transforms.fitting import train
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learned import (
     HEAD,
     SURENESS,
@@ -31,7 +32,6 @@ from pipelines.transforms.learned import (
     tokens,
     voiced,
 )
-from pipelines.transforms.locate import hear
 
 _HELD = 0.25  # share of the reports, the newest, on which both weights are fitted
 _PRIOR = 3e-3  # pull of the witnesses' weights towards 0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.knowledge import Knowledge
 from pipelines.transforms.evidence import Place, taught
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learned import Learned, Phrase, Table, _keys, key_of, kind_of, phrases, tokens, voiced
 from pipelines.transforms.learning import Resolved, fit, table_of
-from pipelines.transforms.locate import hear
 
 CIPETE, KEBON, TEBET = "31.74.07.1010", "31.74.01.1004", "31.74.01.1001"
 

@@ -2,45 +2,56 @@
 
 Reads each landed batch again and looks for its messages in the warehouse: landed = reports +
 repeats + filtered + quarantined + events, per stream and batch, every ticketed report in exactly
-one ticket, every batch in exactly one entry of the order log. Opens the warehouse itself, under
+one ticket, every batch in exactly one entry of the order log, every file that a report tells of by its
+hash kept under it. Opens the warehouse itself, under
 the writer's lock: a proof of the snapshot would prove a copy.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import PermanentError
 from pipelines.flow import Progress, silent
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.media import Media
 from pipelines.sinks.warehouse import Warehouse, open_warehouse
 
 _MOST = 50  # faults told one by one
 _COUNTS = ("report", "repeat", "older", "filtered", "quarantined", "event")
 _IDENTITY = ("sequence", "row", "source_ref", "version")
 _GROUP = 200_000  # messages compared at once
+_SAMPLE = 200  # files that came along that are read whole
 
 
 @dataclass(slots=True)
 class Audit:
     """streams: a row a stream with landed, each outcome, pending and unaccounted; faults: what is
-    wrong, in words; proofs: promise of the warehouse -> rows that break it."""
+    wrong, in words; proofs: promise of the warehouse -> rows that break it; media: files that reports
+    tell of, those read whole, missing and damaged."""
 
     streams: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     proofs: dict[str, int] = field(default_factory=dict)
+    media: dict[str, int] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:
         return not self.faults and not any(self.proofs.values())
 
 
-def audit(settings: Settings, *, progress: Progress = silent) -> Audit:
-    """Compare all of landing with the warehouse."""
+def audit(settings: Settings, *, all_media: bool = False, progress: Progress = silent) -> Audit:
+    """Compare all of landing with the warehouse, and look for every file that came along.
+
+    all_media: read every one of them and compare its hash; else some, chosen anew each time.
+    """
     landing, result = Landing(settings.landing_dir), Audit()
     with open_warehouse(settings.warehouse) as warehouse:
         _entries(landing, warehouse, result)
@@ -50,7 +61,36 @@ def audit(settings: Settings, *, progress: Progress = silent) -> Audit:
             result.streams.append(_stream(landing, warehouse, channel, stream, result))
             progress("audit", 1, len(streams))
         result.proofs = warehouse.violations()
+        files = attached(warehouse)
+    _media(settings, files, result, progress, whole=None if all_media else _SAMPLE)
     return result
+
+
+def attached(warehouse: Warehouse) -> dict[str, BatchRef]:
+    """SHA-256 of each file that a report tells of -> the batch of such a report."""
+    rows = warehouse.con.execute(
+        "SELECT channel, stream, sequence, json_extract_string(attachments, '$[*].sha256') FROM reports"
+        " WHERE contains(attachments, '\"sha256\"') ORDER BY ALL"
+    ).fetchall()
+    return {digest: BatchRef(*ref) for *ref, digests in rows for digest in digests if digest}
+
+
+def _media(
+    settings: Settings, files: Mapping[str, BatchRef], result: Audit, progress: Progress, *, whole: int | None
+) -> None:
+    """Faults of files that are not there, or are another than their hash. whole: how many are read; None: all."""
+    media = Media(settings.media_dir)
+    read = set(files if whole is None else random.sample(sorted(files), min(whole, len(files))))
+    result.media = {"files": len(files), "read": len(read), "missing": 0, "damaged": 0}
+    for digest, ref in files.items():
+        if fault := media.fault(digest, whole=digest in read):
+            result.media[fault] += 1
+            if len(result.faults) < _MOST:
+                where = f"file {digest} of a report in {_name(ref)} is {fault}"
+                result.faults.append(
+                    f"{where}; restore {settings.media_dir} from a backup, or run: kanal media restore"
+                )
+        progress("media", 1, len(files))
 
 
 def _entries(landing: Landing, warehouse: Warehouse, result: Audit) -> None:
@@ -64,13 +104,14 @@ def _entries(landing: Landing, warehouse: Warehouse, result: Audit) -> None:
                 )
             entry_of[ref] = entry.number
     ledger = warehouse.con.sql("SELECT channel, stream, sequence, entry FROM ledger").fetchall()
+    there = {key: set(landing.sequences(*key)) for key in {(channel, stream) for channel, stream, _, _ in ledger}}
     for channel, stream, sequence, number in ledger:
         ref = BatchRef(channel, stream, sequence)
         if entry_of.get(ref) != number:
             result.faults.append(
                 f"{_name(ref)} was loaded as entry {number}, but the order log says {entry_of.get(ref)}"
             )
-        if not landing.path(ref).exists():
+        if sequence not in there[channel, stream]:
             result.faults.append(f"{_name(ref)} is in the ledger, but its landing file is gone")
 
 
@@ -86,28 +127,30 @@ def _stream(landing: Landing, warehouse: Warehouse, channel: str, stream: str, r
             "SELECT sequence FROM ledger WHERE channel = ? AND stream = ?", [channel, stream]
         ).fetchall()
     }
+    newest = max(loaded, default=-1)
     parts: list[pa.Table] = []
-    for sequence in sequences:
-        ref = BatchRef(channel, stream, sequence)
+    gathered = 0
+    for run in landing.runs(channel, stream, sequences):
         try:
-            batch = landing.read(ref, columns=["source_ref", "version"])
+            batch = landing.table(channel, stream, run, columns=["source_ref", "version"])
         except PermanentError as error:
             result.faults.append(str(error))
             continue
         row["landed"] += batch.num_rows
-        if sequence not in loaded:
-            row["pending"] += batch.num_rows
-            if sequence < max(loaded, default=-1):
-                result.faults.append(f"{_name(ref)} is not loaded, but later ones are; run: kanal run")
-            continue
-        parts.append(
-            batch.append_column("sequence", pa.array([sequence] * batch.num_rows, pa.int64())).append_column(
-                "row", pa.array(range(batch.num_rows), pa.int32())
-            )
-        )
-        if sum(p.num_rows for p in parts) >= _GROUP:
+        if waiting := [n for n in run if n not in loaded]:
+            held_back = [n for n in waiting if n < newest]
+            result.faults += [
+                f"{_name(BatchRef(channel, stream, n))} is not loaded, but later ones are; run: kanal run"
+                for n in held_back
+            ]
+            waits = pc.is_in(batch["sequence"], pa.array(waiting, pa.int64()))
+            row["pending"] += pc.sum(waits).as_py() or 0
+            batch = batch.filter(pc.invert(waits))
+        parts.append(batch)
+        gathered += batch.num_rows
+        if gathered >= _GROUP:
             _compare(warehouse, channel, stream, parts, row, result)
-            parts = []
+            parts, gathered = [], 0
     _compare(warehouse, channel, stream, parts, row, result)
     stray = warehouse.con.execute(
         "SELECT count(*) FROM messages WHERE channel = ? AND stream = ?", [channel, stream]

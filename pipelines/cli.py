@@ -17,6 +17,7 @@ from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_
 from pipelines.commands.desk import desk
 from pipelines.commands.gazetteer import gazetteer
 from pipelines.commands.intake import intake
+from pipelines.commands.keep import compact, media
 from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
 from pipelines.commands.review import review
@@ -34,9 +35,10 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, mapping, desk, review):
+for group in (model, gazetteer, mapping, desk, review, media):
     app.add_typer(group)
-app.command()(intake)
+for command in (intake, compact):
+    app.command()(command)
 
 
 def _version(asked: bool) -> None:
@@ -229,10 +231,18 @@ def trace(
 
 
 @app.command()
-def audit(config: Config = None, as_json: AsJson = False) -> None:
+def audit(
+    all_media: Annotated[
+        bool,
+        typer.Option("--all-media", help="Read every file that came along, not a sample of 200, and compare hashes."),
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Prove that every landed message is accounted for: landed = reports + repeats + filtered + quarantined + events.
 
-    Reads all of landing and compares it with the warehouse. Exit code 1 where anything is missing or doubled.
+    Reads all of landing and compares it with the warehouse; looks for every photo and file that a report tells of.
+    Exit code 1 where anything is missing or doubled.
     """
     from pipelines import console
     from pipelines.audit import audit as prove
@@ -240,10 +250,16 @@ def audit(config: Config = None, as_json: AsJson = False) -> None:
     with told():
         settings = settings_of(config)
         with console.progress() as tick:
-            found = prove(settings, progress=tick)
+            found = prove(settings, all_media=all_media, progress=tick)
     if as_json:
         console.print_json(
-            {"exact": found.exact, "streams": found.streams, "faults": found.faults, "proofs": found.proofs}
+            {
+                "exact": found.exact,
+                "streams": found.streams,
+                "faults": found.faults,
+                "proofs": found.proofs,
+                "media": found.media,
+            }
         )
     else:
         columns = tuple(found.streams[0]) if found.streams else ("stream",)

@@ -58,6 +58,8 @@ class Message:
     origin: where in the source it stood (file and row, folder and uid); never an identity.
     problem: set by pull where the item could not be read at all, in words for a clerk; the
     message then goes to quarantine and the rest of the batch goes on.
+    media: bytes that came along, each kept under its SHA-256 before the message lands; they are no
+    part of what lands: the payload names those hashes, or holds the bytes itself.
     """
 
     source_ref: str
@@ -69,6 +71,7 @@ class Message:
     edited_at: datetime | None = None
     origin: str = ""
     problem: str | None = None
+    media: tuple[bytes, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -93,12 +96,12 @@ def gap(what: str, begin: datetime, end: datetime, *, found_at: datetime, fill: 
 
 
 class Attachment(TypedDict, total=False):
-    """One file that came along. Bytes are not fetched; `url` is never followed unless allowed."""
+    """One file that came along. `url` is never followed unless allowed (pipelines/media)."""
 
-    type: str  # media type or photo|video|audio|file
+    type: str  # media type or photo|video|audio|file; of bytes at hand, what they are
     name: str
     size: int  # bytes
-    sha256: str
+    sha256: str  # its bytes are kept: media/<first two digits>/<all>
     url: str
 
 
@@ -375,7 +378,7 @@ TICKET_EVENTS = _schema(
     "Append-only history of tickets.",
     _field("event_id", TEXT, "Hash of what made it; the same event is one row", null=False),
     _field("ticket_id", TEXT, "The ticket", null=False),
-    _field("event", TEXT, "opened | joined | edited | status | decision", null=False),
+    _field("event", TEXT, "opened | joined | edited | status | decision | attached (a file was fetched)", null=False),
     _field("happened_at", TIME, "When it happened", null=False),
     _field("actor", TEXT, "pipeline, the role that acted, or who decided", null=False),
     _field("report_id", TEXT, "The report concerned"),

@@ -23,7 +23,8 @@ from pipelines.load import Prepared, apply_entry, prepare
 from pipelines.outcomes import Loaded
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
-from pipelines.sinks.landing import ORDER, BatchRef, Entry, Landing, put_if_absent
+from pipelines.sinks.durable import put_if_absent
+from pipelines.sinks.landing import ORDER, BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Loads, Warehouse, open_warehouse
 
 FEEDBACK = Stream("_crm", "status", "feedback", {})
@@ -343,14 +344,13 @@ def _waiting(
             f"{channel}/{stream}: landing file number {newest} is not the one that was loaded; landing was restored from"
             " another backup than the warehouse. Run: kanal rebuild"
         )
-    done = loads.sequences if loads else frozenset()
+    left = sorted(loads.missing) if loads else []
     found, last = [], datetime.min.replace(tzinfo=UTC)
-    for sequence in sequences:
-        ref = BatchRef(channel, stream, sequence)
-        if sequence not in done and ref not in named:
-            footer = landing.footer(ref)
+    waiting = [n for n in (*left, *sequences[newest + 1 :]) if BatchRef(channel, stream, n) not in named]
+    for run in landing.runs(channel, stream, waiting):
+        for sequence, footer in zip(run, landing.footers(channel, stream, run), strict=True):
             last = max(last, footer.landed_at)  # a clock set back must not put a batch before the one it follows
-            found.append((last, ref, footer.rows))
+            found.append((last, BatchRef(channel, stream, sequence), footer.rows))
     return found
 
 

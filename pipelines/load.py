@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,26 +51,19 @@ _ORDER = [(name, "ascending") for name in ("order_at", "channel", "stream", "seq
 
 def read_entry(landing: Landing, entry: Entry) -> tuple[pa.Table, dict[BatchRef, Any]]:
     """(all messages of the entry in recorded order with lineage and `place`, footer of each batch)."""
-    parts, footers = [], {}
-    latest: dict[tuple[str, str], int] = {}
-    for ref in sorted(entry.batches):
-        table = landing.read(ref)
-        n = table.num_rows
+    parts: list[pa.Table] = []
+    footers: dict[BatchRef, Any] = {}
+    for (channel, stream), refs in groupby(sorted(entry.batches), key=lambda ref: ref[:2]):
+        sequences = [ref.sequence for ref in refs]
+        runs = landing.runs(channel, stream, sequences)
+        table = pa.concat_tables([landing.table(channel, stream, run) for run in runs]).combine_chunks()
+        said = chain.from_iterable(landing.footers(channel, stream, run) for run in runs)
+        footers |= {BatchRef(channel, stream, n): footer for n, footer in zip(sequences, said, strict=True)}
         # A clock that was set back must not put a stream's newer version before its older one.
-        since = latest.get(ref[:2], np.iinfo(np.int64).min)
-        order_at = np.maximum.accumulate(np.maximum(table["fetched_at"].cast(pa.int64()).to_numpy(), since))
-        latest[ref[:2]] = int(order_at[-1]) if n else since
-        footers[ref] = landing.footer(ref)
-        lineage = {
-            "channel": pa.array([ref.channel] * n, type=pa.string()),
-            "stream": pa.array([ref.stream] * n, type=pa.string()),
-            "sequence": pa.array(np.full(n, ref.sequence, dtype=np.int64)),
-            "row": pa.array(np.arange(n, dtype=np.int32)),
-            "order_at": pa.array(order_at, pa.int64()),
-        }
-        for name, values in lineage.items():
-            table = table.append_column(name, values)
-        parts.append(table)
+        order_at = np.maximum.accumulate(table["fetched_at"].cast(pa.int64()).to_numpy())
+        for name, value in (("channel", channel), ("stream", stream)):
+            table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+        parts.append(table.append_column("order_at", pa.array(order_at, pa.int64())))
     landed = pa.concat_tables(parts)
     landed = landed.take(pc.sort_indices(landed, sort_keys=_ORDER)).drop_columns(["order_at"]).combine_chunks()
     return landed.append_column("place", pa.array(np.arange(landed.num_rows, dtype=np.int64))), footers
@@ -139,7 +133,7 @@ def apply_entry(
     tickets, history = _tickets(reports, changes, links, warehouse, knowledge)
     clock.lap("ticket")
     counts = state.tally(links)
-    current = _last_versions(reports)
+    current = _with_files(_last_versions(reports), state, warehouse)
     rows = {
         "ledger": _ledger(counts, prepared, run_id, now(), clock.total()),
         "messages": state.messages(),
@@ -151,7 +145,7 @@ def apply_entry(
         "leaders": pa.Table.from_pylist([x._asdict() for x in linked.leaders], schema=LEADERS),
         "leader_keys": pa.table({"key": linked.keys, "arrival": linked.arrivals}, schema=LEADER_KEYS),
     }
-    known = list(state.before)
+    known = [*state.before, *(event["report_id"] for _, event in state.events if "url" in event)]
     warehouse.write(rows, there={"reports": known, "vault": known, "tickets": [c.ticket_id for c in changes]})
     clock.lap("write")
     loaded = loaded_of(counts)
@@ -235,11 +229,13 @@ def _link(
 
 
 def _people(happened: Iterable[tuple[int, Mapping[str, Any]]], ticket_of: Mapping[str, str]) -> list[ticket.Change]:
-    """What officers did to tickets, and what people decided of reports and so of their tickets."""
+    """What officers did to tickets, what people decided of reports and so of their tickets, files fetched for them."""
     return [
         ticket.Change(arrival, "status", event["ticket_id"], event=event)
         if "ticket_id" in event
-        else ticket.Change(arrival, "decision", ticket_of[event["report_id"]], event=event)
+        else ticket.Change(
+            arrival, "attached" if "url" in event else "decision", ticket_of[event["report_id"]], event=event
+        )
         for arrival, event in happened
     ]
 
@@ -309,6 +305,30 @@ def _tickets(
 
 def _last_versions(reports: pd.DataFrame) -> pd.DataFrame:
     return reports.drop_duplicates("report_id", keep="last") if len(reports) else reports
+
+
+def _with_files(current: pd.DataFrame, state: Outcomes, warehouse: Warehouse) -> pd.DataFrame:
+    """The versions to be stored, and those stored that a file was fetched for, with what they now have."""
+    attempts = [(place, event) for place, event in state.events if "url" in event]
+    if not attempts:
+        return current
+    here = set(column(current, "report_id")) if len(current) else set()
+    others = list(dict.fromkeys(e["report_id"] for _, e in attempts if e["report_id"] not in here))
+    stored = to_frame(warehouse.rows_of("reports", "report_id", others)).assign(place=-1)
+    both = pd.concat([current, stored], ignore_index=True) if here else stored
+    files = dict(zip(column(both, "report_id"), column(both, "attachments"), strict=True))
+    since = dict(zip(column(both, "report_id"), column(both, "place"), strict=True))
+    for place, event in attempts:
+        if since[event["report_id"]] < place:  # else it was for a version that has been edited since
+            files[event["report_id"]] = with_file(files[event["report_id"]], event["url"], event["file"])
+    return both.assign(attachments=[files[report_id] for report_id in column(both, "report_id")])
+
+
+def with_file(attachments: str, url: str, file: Mapping[str, Any]) -> str:
+    """The JSON list of attachments, that of the address with type, size and sha256 of its bytes."""
+    known = {name: file[name] for name in ("type", "size", "sha256") if name in file}
+    found = [a | known if a.get("url") == url else a for a in orjson.loads(attachments)]
+    return orjson.dumps(found).decode()
 
 
 def _contacts(parts: Iterable[Refined], reports: pd.DataFrame) -> pa.Table:

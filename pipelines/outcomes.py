@@ -109,7 +109,9 @@ class Outcomes:
         self._settle_reports(parts)
         events = sorted((e for p in parts for e in p.events), key=lambda placed: placed[0])
         self._settle_events([e for e in events if "report_id" not in e[1]], knowledge)
-        self._settle_decisions([e for e in events if "report_id" in e[1]], knowledge)
+        named = [e for e in events if "report_id" in e[1]]
+        self._settle_decisions([e for e in named if "url" not in e[1]], knowledge)
+        self._settle_fetched([e for e in named if "url" in e[1]])
 
     def _settle_reports(self, parts: Sequence[Refined]) -> None:
         table = pa.concat_tables([p.reports for p in parts]) if parts else None
@@ -174,14 +176,7 @@ class Outcomes:
         if not decisions:
             return
         ids = list(dict.fromkeys(d["report_id"] for _, d in decisions))
-        ticketed = dict.fromkeys(
-            self.warehouse.rows_of("links", "report_id", ids, "report_id")["report_id"].to_pylist(), -1
-        )
-        if len(self.reports):  # a report of this very entry, if it stands before the decision
-            columns = (column(self.reports, name) for name in ("report_id", "kind", "place"))
-            for report_id, kind, place in zip(*columns, strict=True):
-                if kind != "appreciation":
-                    ticketed.setdefault(report_id, place)
+        ticketed = self._ticketed(ids)
         last = self._last_decisions(ids)
         fetched = self.landed["fetched_at"].to_pylist()
         for place, decision in decisions:
@@ -203,6 +198,26 @@ class Outcomes:
                 last[decision["report_id"]] = said
                 self.outcome[place] = "event"
                 self.events.append((place, decision))
+
+    def _settle_fetched(self, attempts: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """An attempt that brought a file counts where its report has a ticket by then; all are told as events."""
+        ticketed = self._ticketed([a["report_id"] for _, a in attempts]) if attempts else {}
+        for place, attempt in attempts:
+            self.outcome[place] = "event"
+            if attempt["file"] and ticketed.get(attempt["report_id"], place) < place:
+                self.events.append((place, attempt))
+
+    def _ticketed(self, ids: Sequence[str]) -> dict[str, int]:
+        """Those of these reports that have a ticket, with the place from which on; -1: before this entry."""
+        ticketed = dict.fromkeys(
+            self.warehouse.rows_of("links", "report_id", ids, "report_id")["report_id"].to_pylist(), -1
+        )
+        if len(self.reports):
+            columns = (column(self.reports, name) for name in ("report_id", "kind", "place"))
+            for report_id, kind, place in zip(*columns, strict=True):
+                if kind != "appreciation":
+                    ticketed.setdefault(report_id, place)
+        return ticketed
 
     def _last_decisions(self, report_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """What was decided last of each of these reports, as `_said` tells it."""

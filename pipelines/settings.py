@@ -20,6 +20,7 @@ from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
 SOURCES = ("export", "letters", "feed", "imap", "sms", "twitter", "facebook", "webhook", "form", "feedback")
+_HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "mappings", "workers", "group_rows"},
@@ -35,10 +36,11 @@ _SECTIONS = {
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
+    "media": {"fetch", "allow", "max_bytes", "timeout_seconds", "per_run"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }
 
-_LISTS = {"registry", "dialects", "mappings", "to", "trusted_proxies", "monitors"}
+_LISTS = {"registry", "dialects", "mappings", "to", "trusted_proxies", "monitors", "allow"}
 _MAPPED = ("export", "letters")  # sources whose options a named mapping may give
 _TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from", "public_url"}
 
@@ -76,6 +78,20 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """Whether photos are fetched from addresses that messages tell, and from which hosts.
+
+    allow: host names, each exactly. max_bytes a file; timeout_seconds an address; per_run addresses asked a run.
+    """
+
+    fetch: bool = False
+    allow: tuple[str, ...] = ()
+    max_bytes: int = 10_000_000
+    timeout_seconds: float = 20.0
+    per_run: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything an operator set, with defaults filled in. Paths are absolute.
 
@@ -98,6 +114,7 @@ class Settings:
     alerts: Alerts = field(default_factory=Alerts)
     intake: Intake = field(default_factory=Intake)
     dialect_overlays: tuple[Path, ...] = ()
+    media: Media = field(default_factory=Media)
 
     @property
     def gazetteer(self) -> Path:
@@ -107,6 +124,10 @@ class Settings:
     @property
     def landing_dir(self) -> Path:
         return self.data_dir / "landing"
+
+    @property
+    def media_dir(self) -> Path:
+        return self.data_dir / "media"
 
     @property
     def warehouse(self) -> Path:
@@ -210,6 +231,7 @@ def load(path: Path | None = None) -> Settings:
             recipients=tuple(alerts.get("to", ())),
         ),
         intake=_intake(raw.get("intake", {}), path),
+        media=_media(raw.get("media", {}), path),
         dialect_overlays=tuple(place(p) for p in general.get("dialects", [])),
     )
     return replace(settings, streams=_with_dialects(_streams(raw.get("stream", []), settings), settings))
@@ -233,6 +255,22 @@ def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
         burst=_number(raw, "burst", 100, 1, 1_000_000, path),
         max_body_bytes=_number(raw, "max_body_bytes", 1_000_000, 1_000, 50_000_000, path),
         patience_seconds=_number(raw, "patience_seconds", 10, 0.1, 300, path, whole=False),
+    )
+
+
+def _media(table: Mapping[str, Any], path: Path) -> Media:
+    fetch, allow = table.get("fetch", False), table.get("allow", [])
+    if not isinstance(fetch, bool):
+        raise SettingsError(f"{path}: fetch in [media] must be true or false")
+    for host in allow:
+        if not _HOST.fullmatch(host):
+            raise SettingsError(f"{path}: allow in [media] takes host names alone, as pbs.twimg.com, not {host!r}")
+    return Media(
+        fetch=fetch,
+        allow=tuple(allow),
+        max_bytes=_number(table, "max_bytes", 10_000_000, 1, 25_000_000, path),
+        timeout_seconds=_number(table, "timeout_seconds", 20, 1, 300, path, whole=False),
+        per_run=_number(table, "per_run", 200, 1, 10_000, path),
     )
 
 

@@ -13,7 +13,7 @@ from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
 from pipelines.heads import costs_of, late_gaps
 from pipelines.settings import Settings
-from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.landing import Landing
 from pipelines.trace import ask, open_snapshot
 
 _LOADED = """
@@ -55,14 +55,14 @@ def _row(
     newer = [n for n in sequences if n > loaded.get("sequence", -1)]
     waiting, landed, note, now = 0, None, None, datetime.now(UTC)
     cursor: dict[str, Any] | None = None
-    for n in sorted({*newer, *sequences[-1:]}):
+    for run in landing.runs(channel, stream, newer or sequences[-1:]):
         try:
-            footer = landing.footer(BatchRef(channel, stream, n))
+            footers = landing.footers(channel, stream, run)
         except PermanentError as error:  # one torn file must not hide the other streams
             note = note or str(error)
             continue
-        landed, cursor = footer.landed_at, footer.cursor
-        waiting += footer.rows if n in newer else 0
+        landed, cursor = footers[-1].landed_at, footers[-1].cursor
+        waiting += sum(footer.rows for footer in footers) if newer else 0
     return {
         "stream": f"{channel}/{stream}",
         "batches": len(sequences),

@@ -38,11 +38,11 @@ class Point(NamedTuple):
 
 
 LANDING, WAREHOUSE, DUCK = "pipelines.sinks.landing", "pipelines.sinks.warehouse", "pipelines.sinks.duck"
-SNAPSHOT = "pipelines.sinks.snapshot"
+SNAPSHOT, DURABLE = "pipelines.sinks.snapshot", "pipelines.sinks.durable"
 POINTS = {
-    "before the first batch is written": Point(LANDING, "_write_synced", "before"),
-    "after the first batch is written, before it has its name": Point(LANDING, "_write_synced", "after"),
-    "after the batch has its name, before the folder is synced": Point(LANDING, "_sync_dir", "before", 6),
+    "before the first batch is written": Point(DURABLE, "_write_synced", "before"),
+    "after the first batch is written, before it has its name": Point(DURABLE, "_write_synced", "after"),
+    "after the batch has its name, before the folder is synced": Point(DURABLE, "_sync_dir", "before", 6),
     "after the first batch of two streams landed": Point(LANDING, "Landing.put", "after"),
     "after the second batch landed": Point(LANDING, "Landing.put", "after", 2),
     "before the author key is read": Point("pipelines.flow", "author_secret", "before"),

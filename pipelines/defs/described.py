@@ -92,7 +92,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
 
 
-def logged(context: dg.AssetExecutionContext) -> Progress:
+def logged(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Progress:
     """Progress as a line in the run's log, every half minute of long work."""
     done: dict[str, int] = {}
     last = time.monotonic()

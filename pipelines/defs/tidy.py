@@ -1,7 +1,8 @@
-"""Housekeeping of Dagster's own records: thirteen channels every five minutes are 3,700 runs a day.
+"""Housekeeping: Dagster's own records every night, landing's small files every hour.
 
-Each run has a file of about 140 KB under $DAGSTER_HOME. Old ones go, but for the last success of each job
-and day, which keeps that day's partition shown as done.
+Thirteen channels every five minutes are 3,700 runs a day, each with a file of about 140 KB under $DAGSTER_HOME.
+Old ones go, but for the last success of each job and day, which keeps that day's partition shown as done.
+A stream of webhooks may land 18,000 files an hour, which are merged; see sinks/compaction.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipelines import keep
 from pipelines.contracts import WIB
+from pipelines.defs import described
+from pipelines.defs.resources import Kanal, again_or_failed, busy
+from pipelines.errors import KanalError
 from pipelines.flow import utc_now
 
 _KEEP = timedelta(days=7)
@@ -47,6 +52,35 @@ def tidy() -> None:
 )
 def tidy_schedule() -> dg.RunRequest:
     return dg.RunRequest()
+
+
+@dg.op
+def merge_small_files(context: dg.OpExecutionContext, kanal: Kanal) -> None:
+    """`kanal compact` over all streams; pulls, loads and other compactions may go on meanwhile."""
+    try:
+        done = keep.compact_all(kanal.settings(), progress=described.logged(context))
+    except KanalError as error:
+        raise again_or_failed(context, error) from None
+    context.log.info("merged %d batches into %d segments", sum(d.batches for d in done), sum(d.segments for d in done))
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Merge the many small landing files of busy streams into segments.",
+    tags={"dagster/max_runtime": "3600"},
+)
+def compact() -> None:
+    merge_small_files()
+
+
+@dg.schedule(
+    job=compact,
+    cron_schedule="25 * * * *",
+    execution_timezone=str(WIB),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def compact_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    return dg.SkipReason("the last compact still runs") if busy(context, "compact") else dg.RunRequest()
 
 
 def old_runs(instance: dg.DagsterInstance, now: datetime) -> list[str]:

@@ -5,28 +5,42 @@ the cursor that became true with it, so messages and cursor are one atomic act. 
 holds the order log: which batches were applied together, with which versions. Everything else can
 be rebuilt from here. Holds personal data: folders are 0700.
 
-Belongs here: putting, listing, reading. Not here: what a payload means.
+Many small files become few segments (compaction). The last batch a segment holds is the stream's
+floor: up to it segments alone answer, whatever file lies there. A segment is durable before the
+files it replaces go, so every reader finds each batch in one or the other; a puller that finds a
+free name at or below the floor comes late and has lost.
+
+Belongs here: putting, listing, reading. Not here: what a payload means, bytes of files (batches).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.contracts import LANDED, WIB, Message, Stream
-from pipelines.errors import KanalError, PermanentError, TransientError
+from pipelines.contracts import WIB, Message, Stream
+from pipelines.errors import PermanentError
+from pipelines.sinks import batches
+from pipelines.sinks.batches import SEGMENTS, UNREADABLE, BatchRef, Footer, Segment, Span
+from pipelines.sinks.durable import make_root, put_if_absent
+from pipelines.sinks.media import Media
 
-_SHARD = 1000  # files a folder; 100,000 files of a stream list in 60 ms
+__all__ = ["ORDER", "BatchRef", "Entry", "Footer", "Head", "Landing"]
+
+T = TypeVar("T")
+
+SHARD = 1000  # files a folder; 100,000 files of a stream list in 60 ms
+_TRIES = 5  # times compaction may take away what was just listed
+_OPEN = 4  # segments a Landing keeps open
 ORDER = "_order"
 
 
@@ -35,27 +49,6 @@ class Head(NamedTuple):
 
     sequence: int
     cursor: dict[str, Any] | None
-
-
-class BatchRef(NamedTuple):
-    channel: str
-    stream: str
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Footer:
-    """What a landing file says of itself."""
-
-    batch_id: str
-    cursor: dict[str, Any]
-    landed_at: datetime
-    landed_day: date
-    run_id: str
-    source: str
-    source_version: str
-    options: dict[str, Any]
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,53 +60,21 @@ class Entry:
     versions: dict[str, str]
 
 
-def put_if_absent(path: Path, data: bytes) -> bool:
-    """Make `path` hold `data`, durably, unless it exists; True if we made it.
-
-    The compare-and-swap everything rests on. os.link fails where a rename would silently replace,
-    and the name appears only when the bytes are on disk. TransientError where the disk is full,
-    PermanentError where the folder cannot be written.
-    """
-    try:
-        _make_dirs(path.parent)
-        return _linked(path, data)
-    except OSError as error:
-        raise _unwritten(path.parent, error) from error
-
-
-def _linked(path: Path, data: bytes) -> bool:
-    temp = path.parent / f".{uuid.uuid4().hex}.tmp"
-    try:
-        _write_synced(temp, data)
-        os.link(temp, path)
-    except FileExistsError:
-        return False
-    finally:
-        temp.unlink(missing_ok=True)
-    _sync_dir(path.parent)
-    return True
-
-
-def _unwritten(folder: Path, error: OSError) -> KanalError:
-    why = error.strerror or type(error).__name__
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return TransientError(f"landing: {folder} cannot be written ({why}); free space on its disk and try again")
-    return PermanentError(f"landing: {folder} cannot be written ({why}); check its permissions and its disk")
-
-
 class Landing:
     """The log under one folder. Any number of processes may put and read at once."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.media = root, Media(root.with_name("media"))
+        self._spans: dict[tuple[str, str], tuple[Span, ...]] = {}
+        self._segments: dict[Path, Segment] = {}
 
     def head(self, stream: Stream) -> Head:
-        """Newest sequence and its cursor, read from that file's footer."""
-        newest = _newest(self._dir(stream.channel, stream.name), ".parquet")
-        if newest is None:
+        """Newest sequence and its cursor, read from that batch's footer."""
+        newest = _newest(self._dir(stream.channel, stream.name))
+        newest = max(newest, self.floor(stream.channel, stream.name))
+        if newest < 0:
             return Head(-1, None)
-        sequence, path = newest
-        return Head(sequence, _footer(path).cursor)
+        return Head(newest, self.footer(BatchRef(stream.channel, stream.name, newest)).cursor)
 
     def put(
         self,
@@ -128,6 +89,7 @@ class Landing:
     ) -> Head | None:
         """Land one batch behind `after`. None: another process was first, re-read the head.
 
+        What came along with its messages is kept first, so that no message tells of a file that is not there.
         An empty batch that does not move the cursor is not written and returns `after`.
         """
         if not messages and cursor == after.cursor:
@@ -144,11 +106,18 @@ class Landing:
             "source_version": source_version,
             "options": dict(stream.options),
         }
-        path = self.path(BatchRef(stream.channel, stream.name, sequence))
-        _make_root(self.root)
-        if not put_if_absent(path, _encode(messages, day, footer)) and _footer(path).batch_id != batch_id:
-            return None
-        return Head(sequence, cursor)
+        ref = BatchRef(stream.channel, stream.name, sequence)
+        make_root(self.root)
+        for data in (data for message in messages for data in message.media):
+            self.media.keep(data)
+        made = put_if_absent(self.path(ref), batches.encode_batch(messages, day, footer))
+        if made and sequence > self.floor(*ref[:2]):
+            return Head(sequence, cursor)
+        if self.footer(ref).batch_id == batch_id:  # compaction took it up already
+            return Head(sequence, cursor)
+        if made:  # the name was free because compaction had emptied it: segments answer for it
+            self.path(ref).unlink(missing_ok=True)
+        return None
 
     def streams(self) -> list[tuple[str, str]]:
         """(channel, stream) of everything that ever landed, sorted."""
@@ -163,27 +132,110 @@ class Landing:
     def sequences(self, channel: str, stream: str, *, above: int = -1) -> list[int]:
         """Sequences of a stream greater than `above`, rising."""
         found: list[int] = []
-        for shard in _shards(self._dir(channel, stream)):
-            if (int(shard.name) + 1) * _SHARD > above:
-                found += [n for n, _ in _numbered(shard, ".parquet") if n > above]
+        for _ in range(_TRIES):
+            files = self.files(channel, stream, above=above)
+            spans = self.spans(channel, stream)  # after the files: what went in between is in a segment
+            floor, covered = (spans[-1].last if spans else -1), above
+            found = []
+            for span in spans:
+                found += range(max(span.first, covered + 1), span.last + 1)
+                covered = max(covered, span.last)
+            found += [n for n in files if n > floor]
+            if not found or found[-1] - found[0] + 1 == len(found):
+                break  # else a file is missing, or came while its folder was read
+        return found
+
+    def files(self, channel: str, stream: str, *, above: int = -1) -> list[int]:
+        """Sequences greater than `above` of which a file of their own lies there, rising."""
+        found: list[int] = []
+        folder = self._dir(channel, stream)
+        for shard in _shards(folder):
+            if (int(shard) + 1) * SHARD > above:
+                found += [n for n in _numbered(folder / shard) if n > above]
         return sorted(found)
 
+    def spans(self, channel: str, stream: str) -> tuple[Span, ...]:
+        """What the stream's segments hold, as it is now."""
+        now = batches.spans_in(self._dir(channel, stream) / SEGMENTS)
+        self._spans[channel, stream] = now
+        return now
+
+    def floor(self, channel: str, stream: str) -> int:
+        """The newest sequence in a segment, as it is now; -1 without one."""
+        spans = self.spans(channel, stream)
+        return spans[-1].last if spans else -1
+
     def path(self, ref: BatchRef) -> Path:
-        shard = f"{ref.sequence // _SHARD:06d}"
+        """Where the batch's own file lies, or lay."""
+        shard = f"{ref.sequence // SHARD:06d}"
         return self._dir(ref.channel, ref.stream) / shard / f"{ref.sequence:09d}.parquet"
 
     def read(self, ref: BatchRef, columns: list[str] | None = None) -> pa.Table:
         """LANDED rows of one batch, in landing order."""
-        try:
-            return pq.read_table(self.path(ref), columns=columns, partitioning=None).replace_schema_metadata(None)
-        except (OSError, pa.ArrowException) as error:
-            raise PermanentError(
-                f"landing file {ref.channel}/{ref.stream} number {ref.sequence} cannot be read ({error}); "
-                "restore it from a backup: nothing may be loaded past it"
-            ) from error
+        n = ref.sequence
+        return self._asked(ref, lambda s: s.read(n, n, columns), lambda path: batches.rows_of(path, columns))
 
     def footer(self, ref: BatchRef) -> Footer:
-        return _footer(self.path(ref))
+        return self._asked(ref, lambda s: s.footer(ref.sequence), batches.footer_of)
+
+    def whole(self, ref: BatchRef) -> tuple[dict[str, Any], pa.Table]:
+        """(footer as it was put, with rows; LANDED rows) of one batch."""
+        n = ref.sequence
+        return self._asked(ref, lambda s: (s.footers[n - s.span.first], s.read(n, n)), batches.whole)
+
+    def runs(self, channel: str, stream: str, sequences: Sequence[int]) -> list[list[int]]:
+        """These batches, rising, grouped by the file that answers for them."""
+        spans = self.spans(channel, stream)
+        groups: list[list[int]] = []
+        for span, run in groupby(sequences, key=lambda n: batches.span_of(spans, n)):
+            numbers = list(run)
+            groups += [[n] for n in numbers] if span is None else [numbers]
+        return groups
+
+    def table(self, channel: str, stream: str, run: Sequence[int], columns: list[str] | None = None) -> pa.Table:
+        """LANDED rows of one of `runs`, with their sequence and row."""
+        ref = BatchRef(channel, stream, run[0])
+        # Compaction only ever replaces a segment by one that holds all of it.
+        return self._asked(ref, lambda s: s.batches(run, columns), lambda path: batches.placed(run[0], path, columns))
+
+    def footers(self, channel: str, stream: str, run: Sequence[int]) -> list[Footer]:
+        """Footers of one of `runs`."""
+        ref = BatchRef(channel, stream, run[0])
+        return self._asked(ref, lambda s: [s.footer(n) for n in run], lambda path: [batches.footer_of(path)])
+
+    def _asked(self, ref: BatchRef, in_segment: Callable[[Segment], T], in_file: Callable[[Path], T]) -> T:
+        """What the batch's segment or, above the floor, its file says."""
+        spans = self._spans.get(ref[:2], ())
+        for _ in range(_TRIES):
+            span = batches.span_of(spans, ref.sequence)
+            path = self.path(ref) if span is None else self._dir(*ref[:2]) / SEGMENTS / span.name
+            try:
+                if span is not None:
+                    return in_segment(self._segment(path, span))
+                found = in_file(path)
+            except FileNotFoundError as error:
+                gone: Exception = error
+            except UNREADABLE as error:
+                if span is not None or ref.sequence > self.floor(*ref[:2]):
+                    raise _unreadable(ref, path, error) from error
+                gone = error
+            else:
+                # A file at or below the floor is a late puller's, and not the batch.
+                if ref.sequence > self.floor(*ref[:2]):
+                    return found
+                gone = FileNotFoundError(f"{path} is replaced by a segment")
+            before, spans = spans, self.spans(*ref[:2])
+            if spans == before:
+                break
+        raise _unreadable(ref, path, gone) from gone
+
+    def _segment(self, path: Path, span: Span) -> Segment:
+        if path not in self._segments:
+            opened = Segment(path, span)
+            for old in list(self._segments)[: 1 - _OPEN]:
+                self._segments.pop(old, None)
+            self._segments[path] = opened
+        return self._segments[path]
 
     # --- the order log ---
 
@@ -195,7 +247,7 @@ class Landing:
                 runs[-1][3] = ref.sequence
             else:
                 runs.append([ref.channel, ref.stream, ref.sequence, ref.sequence])
-        _make_root(self.root)
+        make_root(self.root)
         return put_if_absent(self._order_path(number), orjson.dumps({"batches": runs, "versions": versions}))
 
     def order(self, *, above: int = -1) -> Iterator[Entry]:
@@ -215,61 +267,29 @@ class Landing:
             number += 1
 
     def _order_path(self, number: int) -> Path:
-        return self.root / ORDER / f"{number // _SHARD:06d}" / f"{number:09d}.json"
+        return self.root / ORDER / f"{number // SHARD:06d}" / f"{number:09d}.json"
 
     def _dir(self, channel: str, stream: str) -> Path:
         return self.root / channel / stream
 
 
-# --- encoding ---
-
-
-def _encode(messages: Sequence[Message], day: date, footer: dict[str, Any]) -> bytes:
-    columns = {
-        "source_ref": [m.source_ref for m in messages],
-        "version": [m.version for m in messages],
-        "occurred_at": [m.occurred_at for m in messages],
-        "edited_at": [m.edited_at for m in messages],
-        "fetched_at": [m.fetched_at for m in messages],
-        "landed_day": [day] * len(messages),
-        "payload_type": [m.payload_type for m in messages],
-        "payload": [m.payload for m in messages],
-        "origin": [m.origin for m in messages],
-        "problem": [m.problem for m in messages],
-    }
-    table = pa.table(columns, schema=LANDED.with_metadata({"kanal": orjson.dumps(footer)}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=False)
-    return sink.getvalue().to_pybytes()
-
-
-def _footer(path: Path) -> Footer:
-    try:
-        metadata = pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
-        raise PermanentError(f"landing file {path} cannot be read ({error}); restore it from a backup") from error
-    if not metadata.metadata or b"kanal" not in metadata.metadata:
-        raise PermanentError(f"landing file {path} is none of Kanal's: it has no footer; restore it from a backup")
-    raw = orjson.loads(metadata.metadata[b"kanal"])
-    return Footer(
-        batch_id=raw["batch_id"],
-        cursor=raw["cursor"],
-        landed_at=datetime.fromisoformat(raw["landed_at"]),
-        landed_day=date.fromisoformat(raw["landed_day"]),
-        run_id=raw["run_id"],
-        source=raw["source"],
-        source_version=raw["source_version"],
-        options=raw["options"],
-        rows=metadata.num_rows,
-    )
-
-
 # --- files ---
 
 
+def _unreadable(ref: BatchRef, path: Path, error: Exception) -> PermanentError:
+    return PermanentError(
+        f"landing file {ref.channel}/{ref.stream} number {ref.sequence} cannot be read ({path.name}: {error});"
+        " restore it from a backup: nothing may be loaded past it"
+    )
+
+
 def _inside(folder: Path) -> list[Path]:
+    return [folder / name for name in _names(folder)]
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        return list(folder.iterdir())
+        return os.listdir(folder)  # noqa: PTH208 - a Path for each name costs ten times as much
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -278,51 +298,18 @@ def _inside(folder: Path) -> list[Path]:
         ) from error
 
 
-def _shards(folder: Path) -> list[Path]:
-    return sorted(p for p in _inside(folder) if p.name.isdigit())
+def _shards(folder: Path) -> list[str]:
+    return sorted(name for name in _names(folder) if name.isdigit())
 
 
-def _numbered(shard: Path, suffix: str) -> list[tuple[int, Path]]:
-    return [(int(p.stem), p) for p in _inside(shard) if p.suffix == suffix and p.stem.isdigit()]
+def _numbered(shard: Path) -> list[int]:
+    stems = (name.removesuffix(".parquet") for name in _names(shard) if name.endswith(".parquet"))
+    return [int(stem) for stem in stems if stem.isdigit()]
 
 
-def _newest(folder: Path, suffix: str) -> tuple[int, Path] | None:
+def _newest(folder: Path) -> int:
     # A shard folder may exist before its first file is linked, so look further down.
     for shard in reversed(_shards(folder)):
-        if found := _numbered(shard, suffix):
+        if found := _numbered(folder / shard):
             return max(found)
-    return None
-
-
-def _make_dirs(folder: Path) -> None:
-    """mkdir -p with mode 0700 that is durable: a new folder's parent is synced too."""
-    if folder.is_dir():
-        return
-    _make_dirs(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _sync_dir(folder.parent)
-
-
-def _make_root(root: Path) -> None:
-    """The folder that holds landing is for analysts too: the snapshot lies there. Landing itself is not."""
-    try:
-        if not root.is_dir():
-            root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _make_dirs(root)
-    except OSError as error:
-        raise _unwritten(root, error) from error
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_dir(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return -1

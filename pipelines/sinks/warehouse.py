@@ -32,11 +32,11 @@ MIGRATIONS = {"0001_create_tables": _create}
 
 
 class Loads(NamedTuple):
-    """Batches of a stream that are loaded, the newest of them, and its id."""
+    """The newest batch of a stream that is loaded, its id, and those before it that are not."""
 
-    sequences: frozenset[int]
     newest: int
     batch_id: str
+    missing: frozenset[int]
 
 
 class Warehouse:
@@ -56,9 +56,20 @@ class Warehouse:
     def loaded(self) -> dict[tuple[str, str], Loads]:
         """(channel, stream) -> what of it is in the ledger."""
         rows = self.con.execute(
-            "SELECT channel, stream, list(sequence), max(sequence), arg_max(batch_id, sequence) FROM ledger GROUP BY ALL"
+            "SELECT channel, stream, max(sequence), arg_max(batch_id, sequence), count(*) FROM ledger GROUP BY ALL"
         ).fetchall()
-        return {(channel, stream): Loads(frozenset(all_), newest, last) for channel, stream, all_, newest, last in rows}
+        return {
+            (channel, stream): Loads(newest, last, frozenset() if count > newest else self._missing(channel, stream))
+            for channel, stream, newest, last, count in rows
+        }
+
+    def _missing(self, channel: str, stream: str) -> frozenset[int]:
+        rows = self.con.execute(
+            "SELECT unnest(range(max(sequence))) FROM ledger WHERE channel = $1 AND stream = $2"
+            " EXCEPT SELECT sequence FROM ledger WHERE channel = $1 AND stream = $2",
+            [channel, stream],
+        ).fetchall()
+        return frozenset(n for (n,) in rows)
 
     def rows_of(self, table: str, key: str, values: Sequence[Any], columns: str = "*") -> pa.Table:
         """Rows of `table` whose `key` is among `values`. Identifiers are constants of the callers."""

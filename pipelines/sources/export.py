@@ -1,7 +1,8 @@
 """Exports: files of another system, or sheets that an office fills in, put into an inbox folder.
 
 In: the rows of CSV, XLSX, JSON, JSON lines, and ZIP of those; one Message each, its payload the row's
-filled cells as text. Which column means what is declared here and nowhere else, so a new channel of
+filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file
+along: it is kept by its hash. Which column means what is declared here and nowhere else, so a new channel of
 files needs no code. Key: the row's own id where `columns.id` is declared and filled, else a hash of
 who said what, when and where, so that two rows alike in all of that are one message. The version is
 a hash of all mapped cells: a row that is exported again unchanged comes back as a repeat, an edited
@@ -88,6 +89,7 @@ import orjson
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources import tables
+from pipelines.sources.attached import described
 from pipelines.sources.headings import fold
 from pipelines.sources.inbox import Book
 from pipelines.sources.mail_text import clean
@@ -100,6 +102,7 @@ log = logging.getLogger(__name__)
 
 _HEAD = 65_536  # bytes of a file that lands whole in quarantine; the file itself stays where it is
 _CHUNK = 1 << 20
+_MEDIA = "_kanal_media"  # in a payload: name in the row's cells -> Attachment, as JSON; no sheet's column
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
 _NO_CONTENT = (
     "Baris ini tidak berisi isi laporan, judul, ataupun lampiran. Lengkapi di berkas asalnya, lalu ekspor ulang."
@@ -158,7 +161,11 @@ def decode(message: Message, stream: Stream) -> Draft:
         cells = None
     if not isinstance(cells, dict) or not all(isinstance(cell, str) for cell in cells.values()):
         raise RejectedMessage(_BROKEN)
+    found = _kept(cells.pop(_MEDIA, ""))
     draft = plan_of(stream).draft(_folded(cells))
+    for file in draft.attachments:
+        if "url" not in file and (kept := found.get(file.get("name", ""))):
+            file.update(kept)
     if not draft.text and not draft.title and not draft.attachments:
         raise RejectedMessage(_NO_CONTENT)
     return draft
@@ -227,7 +234,7 @@ class _Batcher:
             self._fetched = self._tick()
             self._seen.clear()
         self._seen.add(ref)
-        self._bytes += len(payload)
+        self._bytes += len(payload) + sum(map(len, rest.get("media", ())))
         payload_type = rest.pop("payload_type", PAYLOAD_TYPE)
         self.messages.append(Message(ref, version, payload, payload_type, self._fetched, **rest))
 
@@ -278,7 +285,7 @@ def _read_file(
             continue
         made = _message_of(item, file, opened, digest, plan)
         if made:
-            if batcher.full(len(made["payload"])):
+            if batcher.full(len(made["payload"]) + sum(map(len, made.get("media", ())))):
                 yield Batch(batcher.take(), book.cursor())
             batcher.add(**made)
         book.reached(digest, position + 1)
@@ -310,7 +317,10 @@ def _message_of(
     row = _folded(item.cells)
     if not plan.wants(row):
         return None
-    payload = _payload(item.cells)
+    media = {} if item.problem else _media(item, plan, row)
+    found = {name: described(data, name) for name, data in media.items()}
+    told = {_MEDIA: orjson.dumps(found).decode()} if found else {}
+    payload = _payload({column: cell for column, cell in item.cells.items() if column != _MEDIA} | told)
     if item.problem:  # its cells may stand in the wrong columns: no id is to be had from them
         ref = sha256(payload).hexdigest()[:32]
         return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": item.problem}
@@ -318,7 +328,24 @@ def _message_of(
     return {
         "ref": ref, "version": version, "payload": payload, "origin": origin,
         "occurred_at": plan.time("occurred_at", row), "edited_at": plan.time("edited_at", row),
+        "media": tuple(media.values()),
     }  # fmt: skip
+
+
+def _kept(told: str) -> dict[str, Any]:
+    """What pull found beside the row; nothing where a sheet of old had a column of that name."""
+    try:
+        found = orjson.loads(told)
+    except orjson.JSONDecodeError:
+        return {}
+    files = found.items() if isinstance(found, dict) else ()
+    return {name: file for name, file in files if isinstance(file, dict)}
+
+
+def _media(row: tables.Row, plan: Plan, folded: dict[str, str]) -> dict[str, bytes]:
+    """Name as in the cell -> bytes, of the files of the same ZIP that a row names."""
+    names = plan.file_names(folded) if row.beside else []
+    return {name: data for name in names if row.beside and (data := row.beside.get(name))}
 
 
 def _payload(cells: dict[str, str]) -> bytes:

@@ -103,7 +103,8 @@ def decode(message: Message, stream: Stream) -> Draft:
 
 def _message(raw: bytes, fetched: datetime, received: datetime | None, origin: str) -> Message:
     digest = sha256(raw).hexdigest()
-    return Message(digest, digest, raw, PAYLOAD_TYPE, fetched, occurred_at=received, origin=origin)
+    media = mail.media_of(raw)
+    return Message(digest, digest, raw, PAYLOAD_TYPE, fetched, occurred_at=received, origin=origin, media=media)
 
 
 def _too_large(header: bytes, size: int, limit: int, plain: Message) -> Message:
@@ -112,7 +113,7 @@ def _too_large(header: bytes, size: int, limit: int, plain: Message) -> Message:
         f"Surel ini berukuran {size / 1e6:.1f} MB, lebih dari batas {limit / 1e6:.1f} MB, jadi hanya kepala"
         " suratnya yang disimpan. Buka surel aslinya di kotak surat, atau naikkan max_message_bytes."
     )
-    return replace(plain, payload=header, problem=problem)
+    return replace(plain, payload=header, problem=problem, media=())
 
 
 # --- a folder of files ----------------------------------------------------------------------

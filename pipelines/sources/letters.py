@@ -11,7 +11,8 @@ Perihal: .., Tanggal: 3 November 2026); then a blank line, then the words. Key: 
 hash of the scans' bytes and of what was typed. Reach: what lies in the folder, subfolders included;
 nothing is moved, changed or deleted. A letter waits while one of its files is being written: too
 young, or a PDF, JPEG or PNG without its end. Limits: 1,000,000 characters a transcript, 100 files a
-letter, some 10,000 letters a folder: begin another each year. Cost: none.
+letter, 25 MB a scan and 50 MB a letter that are kept (more is named but not kept), some 10,000 letters a
+folder: begin another each year. Cost: none.
 
 Options in kanal.toml (mapping = "letter" gives the columns):
   inbox            folder of scans and transcripts
@@ -36,6 +37,7 @@ import orjson
 from pipelines.contracts import Attachment, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import RejectedMessage, SettingsError, TransientError
 from pipelines.sources import cells, tables
+from pipelines.sources.attached import MAX_BYTES
 from pipelines.sources.headings import fold, loose
 from pipelines.sources.mail_text import clean, text_of
 from pipelines.sources.mapping import Plan, plan_of
@@ -48,6 +50,7 @@ PAYLOAD_TYPE = "application/json"
 _BATCH, _FILES, _CHUNK, _REMEMBERED = 200, 100, 1 << 20, 2_000
 _TYPED = (".txt", ".md")
 _MAX_TYPED = 1_000_000
+_MAX_MEDIA = 50_000_000  # bytes of scans of one letter, and of one batch
 _STALLED = 600  # seconds after which a scan without its end will not get it any more
 _PAGE = re.compile(r"(?:[\s_.-]*(?:hal|halaman|page|foto|lampiran)[\s_.-]*\d{1,3}|\s*\(\d{1,3}\))$", re.IGNORECASE)
 _DAY = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
@@ -96,7 +99,7 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
     known: dict[str, str] = dict((cursor or {}).get("letters", {}))
     messages: list[Message] = []
     present: set[str] = set()
-    before = dict(known)
+    before, size = dict(known), 0
     try:
         letters, asides = _letters(folder, stream, plan, now())
         found: list[Message | _Letter] = [*asides, *letters]
@@ -114,9 +117,10 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
             known[name] = f"{made.version}/{mark}"
             if made.version == version:  # touched, and the same
                 continue
-            if len(messages) == _BATCH:
+            size += sum(map(len, made.media))
+            if messages and (len(messages) == _BATCH or size > _MAX_MEDIA):
                 yield Batch(messages, {"letters": before})
-                messages = []
+                messages, size = [], sum(map(len, made.media))
             messages.append(made)
             before = dict(known)
     except OSError as error:
@@ -150,11 +154,9 @@ def decode(message: Message, stream: Stream) -> Draft:
         raise RejectedMessage(_SAYS_NOTHING if typed is not None else _UNTYPED)
     if draft.occurred_at is None and (day := _DAY.search(letter["key"])):
         draft.occurred_at = cells.moment(day[1], formats=(), zone=plan.zone)
-    scans: list[Attachment] = [
-        {"type": s["type"], "name": s["name"], "size": s["size"], "sha256": s["sha256"]} for s in letter["scans"]
-    ]
+    scans: list[Attachment] = letter["scans"]
     named = {loose(scan["name"]) for scan in scans}
-    draft.attachments = scans + [f for f in draft.attachments if loose(f.get("name", "")) not in named]
+    draft.attachments = [*scans] + [f for f in draft.attachments if loose(f.get("name", "")) not in named]
     return draft
 
 
@@ -287,11 +289,16 @@ def _digest(path: Path) -> str:
 
 def _message(letter: _Letter, folder: Path, now: datetime) -> Message | None:
     """A letter's Message; None where a file changed while it was read."""
-    mark, paths = letter.mark(), [*letter.scans[:_FILES], *letter.typed]
-    scans = [
-        {"name": p.name, "type": scan_type(p) or "file", "size": p.stat().st_size, "sha256": _digest(p)}
-        for p in letter.scans[:_FILES]
-    ]
+    mark, paths, room = letter.mark(), [*letter.scans[:_FILES], *letter.typed], _MAX_MEDIA
+    scans, media, hashes = [], [], []
+    for path in letter.scans[:_FILES]:
+        scan: dict[str, Any] = {"name": path.name, "type": scan_type(path) or "file", "size": path.stat().st_size}
+        hashes.append(_digest(path))
+        if 0 < scan["size"] <= min(MAX_BYTES, room):  # a larger one is named but not kept
+            room -= scan["size"]
+            scan["sha256"] = hashes[-1]
+            media.append(path.read_bytes())
+        scans.append(scan)
     said: dict[str, Any] = {}
     if letter.typed:
         said["typed"] = "\n\n".join(map(_words, letter.typed))
@@ -299,12 +306,10 @@ def _message(letter: _Letter, folder: Path, now: datetime) -> Message | None:
         said["row"] = letter.cells
     if letter.mark() != mark:
         return None
-    version = short_hash(
-        *sorted(str(scan["sha256"]) for scan in scans), orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
-    )
+    version = short_hash(*sorted(hashes), orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode())
     payload = orjson.dumps({"key": letter.key, "scans": scans, **said})
     origin = paths[0].relative_to(folder).as_posix() if paths else letter.origin
-    return Message(letter.ref, version, payload, PAYLOAD_TYPE, now, origin=origin)
+    return Message(letter.ref, version, payload, PAYLOAD_TYPE, now, origin=origin, media=tuple(media))
 
 
 def _words(path: Path) -> str:

@@ -19,12 +19,12 @@ from email import message_from_bytes
 from email.message import Message as Part
 from email.policy import Compat32
 from email.utils import parsedate_tz
-from hashlib import sha256
 from mimetypes import MimeTypes
 from typing import Any, NamedTuple, TypeVar
 
 from pipelines.contracts import Attachment, Draft, Message, Stream
 from pipelines.errors import FilteredMessage, RejectedMessage
+from pipelines.sources.attached import described, kept
 from pipelines.sources.mail_text import clean, has_forward, header_text, html_text, lines_of, split, text_of
 
 T = TypeVar("T")
@@ -86,6 +86,17 @@ class _Body:
     texts: list[tuple[str, bool]] = field(default_factory=list)
     forwarded: list[str] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
+    media: list[bytes] = field(default_factory=list)
+
+
+def media_of(raw: bytes) -> tuple[bytes, ...]:
+    """The files of a mail that are to be kept: those that `decode` gives a sha256. Never raises."""
+    body = _Body()
+    try:
+        _walk(_parse(raw), body, 0)
+    except RejectedMessage:
+        return ()
+    return tuple(body.media)
 
 
 def decode(message: Message, stream: Stream) -> Draft:
@@ -183,7 +194,10 @@ def _walk(part: Part, body: _Body, depth: int) -> None:
         text = text_of(_bytes(part), _or(None, part.get_content_charset))
         body.texts.append((text, kind == "text/html"))
     elif kind not in _NOT_FILES and len(body.files) < _FILES:
-        body.files.append(_file(part, kind))
+        data = _bytes(part)
+        body.files.append(_file(part, kind, data))
+        if kept(data):
+            body.media.append(data)
 
 
 def _best(children: list[Part]) -> list[Part]:
@@ -199,7 +213,7 @@ def _best(children: list[Part]) -> list[Part]:
 
 def _attached_mail(mail: Part, body: _Body, depth: int) -> None:
     """A mail that was forwarded as a file: its words come after the sender's."""
-    inside = _Body(files=body.files)
+    inside = _Body(files=body.files, media=body.media)
     _walk(mail, inside, depth + 1)
     said = [header_text(_headers(mail).get("subject", "")), _plain(inside, quotes=True), *inside.forwarded]
     body.forwarded.append("\n".join(part for part in said if part))
@@ -231,16 +245,12 @@ def _bytes(part: Part) -> bytes:
     return _or(b"", lambda: str(part.get_payload() or "").encode("utf-8", "surrogateescape"))
 
 
-def _file(part: Part, kind: str) -> Attachment:
-    data = _bytes(part)
+def _file(part: Part, kind: str, data: bytes) -> Attachment:
     # only the last step of a path, whichever system wrote it
     name = re.split(r"[/\\]", header_text(_or("", lambda: str(part.get_filename() or ""))))[-1].strip()[:200]
     if kind == "application/octet-stream":
         kind = _TYPES.guess_type(name, strict=False)[0] or kind
-    file = Attachment(type=clean(kind)[:100], size=len(data), sha256=sha256(data).hexdigest())
-    if name:
-        file["name"] = name
-    return file
+    return described(data, name, clean(kind)[:100])
 
 
 # --- words ----------------------------------------------------------------------------------

@@ -143,6 +143,11 @@ class Plan:
         text = clean(given)[:MAX_CHARS].strip() if given else ""
         return text if text and text.casefold() not in self.empty else self.constants.get(name, "")
 
+    def file_names(self, row: Mapping[str, str]) -> list[str]:
+        """Names in the attachments' cell, but addresses."""
+        files = cells.files(self._cell("attachments", row))
+        return [f["name"] for f in files if "name" in f and "url" not in f]
+
     def draft(self, row: Mapping[str, str]) -> Draft:
         """What a row with folded columns means. Fields that hold something unreadable are named in
         extra["unread"]: what they hold may be personal, and stays in landing. RejectedMessage where one that

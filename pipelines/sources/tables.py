@@ -22,6 +22,7 @@ from typing import IO, NamedTuple, TextIO
 from zipfile import ZipFile, ZipInfo
 
 from pipelines.sources import formats, json_items, workbook
+from pipelines.sources.attached import Beside
 from pipelines.sources.by_hand import SIDE_BY_SIDE, Marks, Rules, Sheet
 from pipelines.sources.csv_rows import MAX_ROW, TOO_LONG, Record, Records
 from pipelines.sources.headings import fold, names_of
@@ -84,12 +85,14 @@ class Row(NamedTuple):
     """cells: the filled ones, column -> text as it stood. place: where in the file, for a person.
 
     problem: why the row is set aside; raw: its text then, where its cells cannot be told apart.
+    beside: the other files of the ZIP it stood in.
     """
 
     place: str
     cells: dict[str, str]
     problem: str | None = None
     raw: str = ""
+    beside: Beside | None = None
 
 
 class Aside(NamedTuple):
@@ -247,8 +250,10 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         if why or not tables:
             yield _aside(name, "", why or "tidak berisi CSV, XLSX atau JSON. Periksa isinya lalu kirim lagi.")
             return
+        beside = Beside(archive, [m for m in members if NO_TABLE.search(m.filename)])
         for member in sorted(tables, key=lambda m: m.filename):
-            yield from _member(archive, member, name, layout)
+            for item in _member(archive, member, name, layout):
+                yield item._replace(beside=beside) if isinstance(item, Row) else item
 
 
 def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Iterator[Row | Aside]:
@@ -279,10 +284,7 @@ def _table(
     cut: Records | None = None,
     marks: Marks | None = None,
 ) -> Iterator[Row | Aside]:
-    """The rows below the header. cut: the reader of a text, whose rows may lack cells at their end.
-
-    marks: what the sheet shows beside its values.
-    """
+    """The rows below the header. cut: the reader of a text, whose rows may lack cells at their end. marks: of a sheet."""
     sheet = Sheet(layout.hand, marks or Marks()) if layout.hand else None
     records = ((n, r._replace(cells=sheet.cells(n, r.cells))) for n, r in records) if sheet else iter(records)
     above, header, doubled = [], None, False

@@ -36,10 +36,10 @@ class Clock:
 
 
 class Change(NamedTuple):
-    """Something that happened to a ticket at `arrival`: opened, joined, edited, status or decision.
+    """Something that happened to a ticket at `arrival`: opened, joined, edited, status, decision or attached.
 
     report: the report's row (contracts.REPORTS) for the first three; before: its row as it was,
-    for edits; event: what sources/feedback says, for status, and sources/decisions, for decision.
+    for edits; event: what sources/feedback says, for status, sources/decisions, for decision, and sources/fetched, for attached.
     """
 
     arrival: int
@@ -159,12 +159,19 @@ def _apply(row: dict[str, Any], change: Change, routing: Routing) -> tuple[Any, 
         return _status(row, change)
     if change.what == "decision":
         return _decision(row, change, routing)
+    if change.what == "attached":
+        return _attached(change)
     report = change.report or {}
     if change.what == "joined":
         _join(row, report)
     else:
         _edit(row, report, change.before or {})
     return _event(change.what, change, report["occurred_at"], "pipeline", report["report_id"], None, {})
+
+
+def _attached(change: Change) -> tuple[Any, ...]:
+    event = change.event or {}
+    return _event("attached", change, event["happened_at"], "pipeline", event["report_id"], None, event["file"])
 
 
 def _join(row: dict[str, Any], report: Mapping[str, Any]) -> None:

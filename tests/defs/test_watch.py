@@ -17,7 +17,7 @@ from pipelines.contracts import WIB
 from pipelines.defs import watch
 from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
-from pipelines.sinks.landing import BatchRef, Landing
+from pipelines.sinks.landing import BatchRef, Head, Landing
 from tests.conftest import stream_toml
 from tests.defs.conftest import Letters, alerts_toml, run, tick
 
@@ -293,6 +293,17 @@ def test_nobody_is_told_where_nothing_is_set() -> None:
 
 
 # --- housekeeping ---------------------------------------------------------------------------
+
+
+def test_the_small_landing_files_of_a_busy_stream_are_merged(project: Project, instance: dg.DagsterInstance) -> None:
+    settings = project()
+    landing, stream, head = Landing(settings.landing_dir), settings.streams[0], Head(-1, None)
+    for n in range(205):
+        won = landing.put(stream, head, [], {"n": n}, source_version="1", run_id="r", now=datetime.now(UTC))
+        assert won is not None
+        head = won
+    assert run("compact", instance, tags={}).success
+    assert (landing.files(*stream.key.split("/")), landing.head(stream)) == (list(range(105, 205)), head)
 
 
 def test_old_runs_go_but_the_last_success_of_each_job_and_day(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from pipelines.contracts import Message, Stream
 from pipelines.errors import PermanentError, TransientError
-from pipelines.sinks.landing import BatchRef, Head, Landing, put_if_absent
+from pipelines.sinks.durable import put_if_absent
+from pipelines.sinks.landing import BatchRef, Head, Landing
 
 STREAM = Stream("jaki", "app", "export", {"inbox": "jaki"})
 MIDNIGHT = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)  # in Jakarta

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import openpyxl
 import orjson
@@ -22,6 +25,7 @@ from pipelines.settings import load
 from pipelines.sinks.landing import Landing
 from pipelines.sources import export, inbox, tables
 from pipelines.sources.csv_rows import UNCLOSED
+from tests.pictures import picture
 
 NOW = datetime(2026, 10, 7, 3, 0, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -175,6 +179,42 @@ def test_a_workbook_and_a_zip_say_where_a_row_stood(box: Path) -> None:
 
 
 # --- quarantine -----------------------------------------------------------------------------
+
+
+def test_a_file_of_the_same_zip_that_a_row_names_comes_along(box: Path) -> None:
+    packed, photo, video = io.BytesIO(), picture(), b"\0\0\0\x18ftypmp42"
+    rows = "nomor;isi;foto\n1;Lubang;satu.jpg, https://example.com/x.jpg\n2;Banjir;foto/dua.mp4\n3;Sampah;tiga.jpg\n"
+    with ZipFile(packed, "w") as made:
+        made.writestr("rekap.csv", rows + "4;Pohon;SATU.JPG;lebih\n")
+        made.writestr("foto/Satu.jpg", photo)
+        made.writestr("foto/dua.mp4", video)
+        made.writestr("foto/bukan.jpg", b"tidak disebut")
+    put(box / "1.zip", packed.getvalue())
+    stream = stream_of(box, columns={"id": "nomor", "text": "isi", "attachments": "foto"}, separator=";")
+    one, two, three, aside = messages(pull(stream))
+    assert [m.media for m in (one, two, three, aside)] == [(photo,), (video,), (), ()]
+    assert aside.problem
+    plain = put(box / "2.csv", rows)
+    assert [(m.source_ref, m.version) for m in messages(pull(stream))[-3:]] == [
+        (m.source_ref, m.version) for m in (one, two, three)
+    ], f"{plain.name} holds the same reports"
+    kept = {"type": "image/jpeg", "size": len(photo), "sha256": sha256(photo).hexdigest(), "name": "satu.jpg"}
+    assert [export.decode(m, stream).attachments for m in (one, two, three)] == [
+        [kept, {"type": "image/jpeg", "name": "x.jpg", "url": "https://example.com/x.jpg"}],
+        [{"type": "video/mp4", "size": len(video), "sha256": sha256(video).hexdigest(), "name": "dua.mp4"}],
+        [{"type": "image/jpeg", "name": "tiga.jpg"}],
+    ]
+
+
+@pytest.mark.parametrize("told", ["", "x", "[]", '{"satu.jpg": 1}'])
+def test_no_sheet_can_claim_a_file_that_did_not_come_along(told: str, box: Path) -> None:
+    put(box / "1.jsonl", orjson.dumps({"nomor": "1", "isi": "Lubang", "foto": "satu.jpg", "_kanal_media": "{}"}))
+    stream = stream_of(box, columns={"id": "nomor", "text": "isi", "attachments": "foto"})
+    [message] = messages(pull(stream))
+    cells = orjson.loads(message.payload)
+    assert "_kanal_media" not in cells
+    old = replace(message, payload=orjson.dumps(cells | {"_kanal_media": told}))
+    assert export.decode(old, stream).attachments == [{"type": "image/jpeg", "name": "satu.jpg"}]
 
 
 def test_what_cannot_be_read_is_set_aside_and_the_rest_goes_on(box: Path) -> None:

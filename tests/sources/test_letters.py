@@ -54,6 +54,7 @@ def test_scans_of_several_pages_and_a_transcript_are_one_letter(tmp_path: Path) 
     [batch] = pull(stream)
     [message] = batch.messages
     assert message.source_ref == "2026-11-03_agenda-17"
+    assert message.media == (JPEG + b"\n", JPEG, PDF)
     assert letters.decode(message, stream) == Draft(
         text="Dengan hormat,\nsampah menumpuk di TPS.", title="Sampah", author_name="Ketua RW 02 Contoh",
         occurred_at=datetime(2026, 10, 31, 17, 0, tzinfo=UTC),
@@ -110,6 +111,21 @@ def test_a_scan_of_known_name_size_and_time_is_not_read_again(tmp_path: Path) ->
     [first] = pull(stream)
     put(tmp_path / "a.pdf", PDF.replace(b"..", b"xx"))
     assert pull(stream, first.cursor) == []
+
+
+def test_a_scan_too_large_to_keep_is_named_and_still_makes_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "MAX_BYTES", 30)
+    stream = stream_of(tmp_path)
+    put(tmp_path / "a.pdf", b"%PDF-" + b"x" * 40 + b"%%EOF")
+    put(tmp_path / "a.txt", TYPED)
+    [first] = pull(stream)
+    [message] = first.messages
+    assert message.media == ()
+    assert letters.decode(message, stream).attachments == [{"type": "application/pdf", "name": "a.pdf", "size": 50}]
+    put(tmp_path / "a.pdf", b"%PDF-" + b"y" * 41 + b"%%EOF")
+    assert [m.version == message.version for m in messages(pull(stream, first.cursor))] == [False]
 
 
 @pytest.mark.parametrize(("name", "data"), [("a.pdf", PDF[:-8]), ("a.jpg", JPEG[:-2]), ("a.png", b"\x89PNG..")])

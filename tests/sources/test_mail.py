@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipelines.contracts import Draft, Message, Stream
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.sources import imap, mail
+from tests.pictures import picture
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "email"
 FETCHED = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
@@ -134,17 +135,22 @@ def test_files_are_listed_with_safe_names_and_hashes() -> None:
     made = EmailMessage()
     made["From"], made["Subject"] = "sari@example.com", "Foto"
     made.set_content("Terlampir.")
-    made.add_attachment(b"gambar", maintype="image", subtype="jpeg", filename="../../etc/lubang jalan.jpg")
-    made.add_attachment(b"isi", maintype="application", subtype="octet-stream", filename="surat.pdf")
+    photo, page = picture(), b"<html>bukan foto"
+    made.add_attachment(photo, maintype="image", subtype="jpeg", filename="../../etc/lubang jalan.jpg")
+    made.add_attachment(b"%PDF-1", maintype="application", subtype="octet-stream", filename="surat.pdf")
+    made.add_attachment(page, maintype="image", subtype="png", filename="foto.png")
     assert decode(made.as_bytes()).attachments == [
         {
             "type": "image/jpeg",
-            "size": 6,
-            "sha256": sha256(b"gambar").hexdigest(),
+            "size": len(photo),
+            "sha256": sha256(photo).hexdigest(),
             "name": "lubang jalan.jpg",
         },
-        {"type": "application/pdf", "size": 3, "sha256": sha256(b"isi").hexdigest(), "name": "surat.pdf"},
+        {"type": "application/pdf", "size": 6, "sha256": sha256(b"%PDF-1").hexdigest(), "name": "surat.pdf"},
+        {"type": "application/octet-stream", "size": 16, "sha256": sha256(page).hexdigest(), "name": "foto.png"},
     ]
+    assert mail.media_of(made.as_bytes()) == (photo, b"%PDF-1", page)
+    assert mail.media_of(b"") == mail.media_of(b"\0\xff" * 50) == ()
 
 
 def test_a_mail_forwarded_as_a_file_keeps_its_words_and_files() -> None:

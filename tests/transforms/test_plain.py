@@ -19,9 +19,7 @@ _PLAIN = cases("plain")
 
 def agency_of(text: str | None, category: str | None, knowledge: Knowledge) -> tuple[str, str]:
     """(agency, rule) by the rules alone."""
-    found = assign(
-        text or "", channel="jaki", category=category, kota=None, kelurahan=None, routing=knowledge.routing
-    )
+    found = assign(text or "", channel="jaki", category=category, kota=None, kelurahan=None, routing=knowledge.routing)
     return found.agency_id, found.route_rule
 
 

@@ -28,8 +28,9 @@ from pipelines.entries import toml
 from pipelines.settings import Settings, default_models_dir
 from pipelines.training import fit, part
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learning import fit as learn
-from pipelines.transforms.locate import hear, locate
+from pipelines.transforms.locate import locate
 
 _DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 _SURE = 0.5

@@ -23,9 +23,10 @@ from pipelines import places
 from pipelines.entries import toml
 from pipelines.learn import code_of, curve, judged
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learned import Learned
 from pipelines.transforms.learning import Resolved, fit
-from pipelines.transforms.locate import hear, locate
+from pipelines.transforms.locate import locate
 from pipelines.transforms.normalise import clean_text
 from pipelines.transforms.redact import mask
 

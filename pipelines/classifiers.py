@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
+import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -33,6 +37,13 @@ if TYPE_CHECKING:
 
 STARTER = "starter"
 _JUDGED = "before_refit"  # folder inside a version's: the same training without the newest rows
+_VERSION = re.compile(r"[\w-]+")
+_LEFT_BEHIND = 86_400  # seconds after which a folder begun by a training that was killed is swept away
+# What reading damaged weights may raise.
+DAMAGED = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _FORMAT = "5"  # part of the starter's version: raise it when what is learned from the same corpus changes
 
 
@@ -97,6 +108,15 @@ def folder_of(settings: Settings, version: str) -> Path:
     return settings.data_dir / "models" / version
 
 
+def kept_folder(settings: Settings, version: str) -> Path:
+    """Folder of a version that is there. SettingsError names those that are."""
+    folder = folder_of(settings, version)
+    if not _VERSION.fullmatch(version) or not (folder / "meta.json").exists():
+        there = ", ".join(card["version"] for card in kept(settings)) or "none"
+        raise SettingsError(f"no version {version!r} is kept; there are: {there}; or: {STARTER} (kanal model list)")
+    return folder
+
+
 def build(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> Path:
     """Folder of the version in use; the starter is trained unless this very state was trained before."""
     version = version_in_use(settings)
@@ -146,15 +166,18 @@ def save(
     folder = folder_of(settings, version)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temp = folder.with_name(f".{version}.{uuid.uuid4().hex}")
-    nlp.to_disk(temp)
-    if judged is not None:
-        judged.to_disk(temp / _JUDGED)
-    if card:
-        (temp / "card.json").write_bytes(orjson.dumps(dict(card), default=str, option=orjson.OPT_INDENT_2))
     try:
+        nlp.to_disk(temp)
+        if judged is not None:
+            judged.to_disk(temp / _JUDGED)
+        if card:
+            (temp / "card.json").write_bytes(orjson.dumps(dict(card), default=str, option=orjson.OPT_INDENT_2))
         temp.rename(folder)
     except OSError:
-        shutil.rmtree(temp)
+        if not folder.exists():  # else another process finished it first
+            raise
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
     return folder
 
 
@@ -165,7 +188,13 @@ def load(folder: Path) -> ComplaintClassifier:
 
     from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory
 
-    return spacy.load(folder).get_pipe("complaints")
+    try:
+        return spacy.load(folder).get_pipe("complaints")
+    except DAMAGED as error:
+        raise SettingsError(
+            f"the classifier in {folder} is damaged ({type(error).__name__}); remove that folder and train it again, or"
+            f" choose another: kanal model rollback {STARTER}"
+        ) from error
 
 
 def judged(folder: Path) -> Path:
@@ -177,25 +206,35 @@ def judged(folder: Path) -> Path:
 def card_of(folder: Path) -> dict[str, Any]:
     """The card of an operator's version; empty for the starter."""
     path = folder / "card.json"
-    return orjson.loads(path.read_bytes()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        card = orjson.loads(path.read_bytes())
+        return {**card, "trained_at": card["trained_at"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingsError(f"{path} is damaged; remove its folder and train that version again") from error
 
 
 def kept(settings: Settings) -> list[dict[str, Any]]:
     """Cards of the operator's versions that are kept, newest first; `active` tells the one in use."""
     now = version_in_use(settings)
     cards = [
-        orjson.loads(path.read_bytes()) | {"version": path.parent.name, "active": path.parent.name == now}
-        for path in (settings.data_dir / "models").glob("*/card.json")
+        card_of(path.parent) | {"version": path.parent.name, "active": path.parent.name == now}
+        for path in (settings.data_dir / "models").glob("[!.]*/card.json")
     ]
     return sorted(cards, key=lambda card: card["trained_at"], reverse=True)
 
 
 def activate(settings: Settings, version: str | None) -> None:
     """Let a version judge from the next run on; None: the starter. The one before is remembered for rollback."""
-    if version is not None and not folder_of(settings, version).exists():
-        there = ", ".join(card["version"] for card in kept(settings)) or "none"
-        raise SettingsError(f"no version {version!r} is kept; there are: {there}; or: {STARTER}")
-    before = _active(settings).get("version")
+    if version is not None:
+        kept_folder(settings, version)
+    try:
+        chosen = _active(settings)
+    except SettingsError:  # damaged: choosing anew mends it
+        chosen = {}
+    same = chosen.get("version") == version
+    before = chosen.get("before" if same else "version")
     path = _choice(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -208,12 +247,17 @@ def rollback(settings: Settings) -> str:
     chosen = _active(settings)
     if not chosen:
         raise SettingsError("nothing to roll back to: no other version ever judged here")
-    activate(settings, chosen["before"])
-    return chosen["before"] or STARTER
+    before = chosen.get("before")
+    activate(settings, before)
+    return before or STARTER
 
 
 def forget(settings: Settings, *, keep: int) -> list[str]:
-    """Remove the oldest versions beyond `keep`, never the one in use or the one before it; returns them."""
+    """Remove the oldest versions beyond `keep`, never the one in use or the one before it; returns them. What killed
+    trainings left behind goes too."""
+    for half in (settings.data_dir / "models").glob(".own-*"):
+        if time.time() - half.stat().st_mtime > _LEFT_BEHIND:
+            shutil.rmtree(half, ignore_errors=True)
     needed = {version_in_use(settings), _active(settings).get("before")}
     old = [card["version"] for card in kept(settings)[keep:] if card["version"] not in needed]
     for version in old:
@@ -227,8 +271,12 @@ def _choice(settings: Settings) -> Path:
 
 def _active(settings: Settings) -> dict[str, Any]:
     try:
-        return orjson.loads(_choice(settings).read_bytes())
+        chosen = orjson.loads(_choice(settings).read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise SettingsError(f"{_choice(settings)} is damaged; remove it, or: kanal model rollback starter") from error
+    except ValueError:
+        chosen = None
+    names = (chosen.get("version"), chosen.get("before")) if isinstance(chosen, dict) else (0,)
+    if not all(name is None or (isinstance(name, str) and _VERSION.fullmatch(name)) for name in names):
+        raise SettingsError(f"{_choice(settings)} is damaged; to mend it: kanal model rollback {STARTER}")
+    return chosen

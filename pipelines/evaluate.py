@@ -62,9 +62,12 @@ def evaluate_file(
 ) -> dict[str, Any]:
     """Figures over a CSV that the classifier never saw, per head that the file has labels for."""
     rows = history.read(settings, data, history.read_mapping(mapping), only=only, progress=progress)
-    folder = classifiers.build(settings) if version is None else classifiers.folder_of(settings, version)
-    if not folder.exists():
-        raise SettingsError(f"no version {version!r} is kept; see: kanal model list")
+    if version is None:
+        folder = classifiers.build(settings)
+    elif version == classifiers.STARTER:
+        folder = classifiers.build_starter(settings)
+    else:
+        folder = classifiers.kept_folder(settings, version)
     component = classifiers.load(folder)
     found = judge(component, rows, known.load(settings).thresholds.accept)
     if not found:

@@ -31,9 +31,9 @@ Belongs here: reading such files. Not here: what is done with them (training, ev
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import blake2b
@@ -43,9 +43,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines import entries, rules
 from pipelines import knowledge as known
-from pipelines import rules
 from pipelines.contracts import KINDS
+from pipelines.entries import flag, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 from pipelines.transforms.classify import fold_label
@@ -56,6 +57,8 @@ HEADS = ("category", "agency", "kind")
 _LABELLED = ("id", "text", "date", *HEADS)
 _COLUMNS = {*_LABELLED, "address", "kelurahan", "kecamatan"}
 _ROWS = 20_000  # read at once
+_NO_LABEL = frozenset(("", "-", "nan", "null", "none", "n/a", "#n/a"))  # what exports write where there is none
+_YEARS = (2000, 2100)  # others stand for "no date": 0001, 1900, 9999
 
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
@@ -96,23 +99,34 @@ def read_mapping(path: Path | None) -> HistoryMapping:
     """The mapping of a file; without one, columns are named as what they hold."""
     if path is None:
         return HistoryMapping()
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path} is not a mapping: {error}") from error
+    raw = entries.toml(path)
     if odd := sorted(set(raw) - {"columns", "labels", "min_rows", "names"}):
         raise SettingsError(f"{path}: [{odd[0]}] is unknown; there are [columns], [labels], [min_rows], [names.HEAD]")
-    columns, labels = raw.get("columns", {}), raw.get("labels", {})
-    if odd := sorted(set(columns) - _COLUMNS):
-        raise SettingsError(f"{path}: [columns] {odd[0]} is unknown; there are {', '.join(sorted(_COLUMNS))}")
-    if not {"taxonomy", "corpus"} >= set(labels) or not all(isinstance(v, bool) for v in labels.values()):
-        raise SettingsError(f"{path}: [labels] holds taxonomy and corpus, each true or false")
-    if not all(isinstance(n, int) for n in raw.get("min_rows", {}).values()):
-        raise SettingsError(f"{path}: [min_rows] holds a whole number a head")
-    return HistoryMapping(
-        columns, True, labels.get("taxonomy", True), labels.get("corpus", True), raw.get("min_rows", {}),
-        raw.get("names", {}),
-    )  # fmt: skip
+    with slips(path, "the mapping"):
+        columns = _section(raw, "columns", _COLUMNS)
+        for name, of_file in columns.items():
+            if not (texts if isinstance(of_file, list) else text)(columns, name):
+                raise TypeError(f"[columns] {name} names no column")
+        labels = _section(raw, "labels", ("taxonomy", "corpus"))
+        taxonomy, corpus = flag(labels, "taxonomy", default=True), flag(labels, "corpus", default=True)
+        least = _section(raw, "min_rows", HEADS)
+        if not all(type(n) is int for n in least.values()):
+            raise TypeError("[min_rows] holds a whole number a head")
+        names = _section(raw, "names", (*HEADS, "kelurahan"))
+        for head in names:
+            for label in _section(names, head):
+                text(names[head], label)
+    return HistoryMapping(columns, True, taxonomy, corpus, least, names)
+
+
+def _section(raw: Mapping[str, Any], name: str, known_keys: Collection[str] = ()) -> dict[str, Any]:
+    """A section that may be missing. TypeError and ValueError for `slips` to tell."""
+    found = raw.get(name, {})
+    if not isinstance(found, dict):
+        raise TypeError(f"{name} must be a section, [{name}]")
+    if known_keys and (odd := sorted(set(found) - set(known_keys))):
+        raise ValueError(f"[{name}] {odd[0]} is unknown; there are {', '.join(sorted(known_keys))}")
+    return found
 
 
 def read(
@@ -140,7 +154,7 @@ def read(
     labels, told, unknown, small = {}, {}, {}, {}
     for head in HEADS:
         if head in columns:
-            said = [kept[head][i].strip() for i in order]
+            said = ["" if fold_label(label) in _NO_LABEL else label for label in (kept[head][i].strip() for i in order)]
             meant = _meant(head, said, settings, mapping)
             told[head] = sum(value != "" for value in said)
             unknown[head] = Counter(v for v, m in zip(said, meant, strict=True) if v and m is None)
@@ -155,10 +169,8 @@ def read(
 
 def columns_of(data: Path, mapping: HistoryMapping, wanted: Sequence[str]) -> dict[str, list[str]]:
     """What is held, of what is wanted -> the file's columns for it. A column that the mapping names must be there."""
-    try:
-        there = list(pd.read_csv(data, nrows=0))
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{data} is no CSV with a header: {error}") from error
+    with _as_csv(data):
+        there = list(pd.read_csv(data, nrows=0, sep=_separator(data)))
     found = {}
     for name in (n for n in wanted if n in mapping.columns):
         given = mapping.columns[name]
@@ -179,10 +191,28 @@ def values(part: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 
 def parts(data: Path) -> Iterator[pd.DataFrame]:
     """A CSV file piece by piece, all cells as text."""
+    with _as_csv(data):
+        yield from pd.read_csv(data, dtype=str, keep_default_na=False, chunksize=_ROWS, sep=_separator(data))
+
+
+@contextmanager
+def _as_csv(data: Path) -> Iterator[None]:
     try:
-        yield from pd.read_csv(data, dtype=str, keep_default_na=False, chunksize=_ROWS)
+        yield
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{data} is not UTF-8 text; save it as CSV UTF-8") from error
     except (ValueError, OSError) as error:  # ParserError is a ValueError
-        raise SettingsError(f"{data} cannot be read as CSV: {error}") from error
+        raise SettingsError(f"{data} is no CSV with a header: {error}") from error
+
+
+def _separator(data: Path) -> str:
+    with data.open("rb") as file:
+        return separator(file.readline(1 << 16).decode("utf-8", "replace"))
+
+
+def separator(header: str) -> str:
+    """What stands between the cells of a CSV file, by its first line: office programs here write semicolons."""
+    return ";" if header.count(";") > header.count(",") else ","
 
 
 def _matching(part: pd.DataFrame, only: str, data: Path) -> list[bool]:
@@ -196,8 +226,14 @@ def in_time(said: Sequence[str] | None, rows: int) -> tuple[list[int], list[str]
     """(rows by time, their days, how many have none); without dates the file's order is the time's."""
     if said is None:
         return list(range(rows)), [""] * rows, rows
-    first = next((value for value in said if value), "")
-    times = pd.to_datetime(pd.Series(said), errors="coerce", dayfirst=not first[:4].isdigit(), format="mixed", utc=True)
+    written = pd.Series(said, dtype=object).str.strip()
+    iso = written.str.match(r"\d{4}").astype(bool)
+    year_first, day_first = (
+        pd.to_datetime(written.where(iso == there), errors="coerce", dayfirst=not there, format="mixed", utc=True)
+        for there in (True, False)
+    )
+    times = year_first.where(iso, day_first)
+    times = times.where(times.dt.year.between(*_YEARS))
     known_times = times.notna().to_numpy()
     order = np.lexsort((times.astype("int64").to_numpy() * known_times, known_times)).tolist()
     days = times.dt.strftime("%Y-%m-%d").fillna("").tolist()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pipelines import classifiers, entries, history, places
+from pipelines.entries import slips
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 from pipelines.transforms.evidence import weigh
@@ -94,7 +95,7 @@ def learn(
 
 def judged(learned: Learned, reports: Resolved, gazetteer: Gazetteer) -> list[tuple[float, bool]]:
     """(chance, right) of each report, as locate places it by words; a chance of 0, and wrong, where nothing is known."""
-    from pipelines.transforms.locate import hear
+    from pipelines.transforms.hearing import hear
 
     heard = [hear(said, gazetteer) for said in reports.said]
     asked = [i for i, text in enumerate(reports.from_text) if learned.reads_text or not text]
@@ -110,7 +111,7 @@ def judged(learned: Learned, reports: Resolved, gazetteer: Gazetteer) -> list[tu
 
 def by_names(reports: Resolved, gazetteer: Gazetteer) -> list[tuple[float, bool]]:
     """(confidence, right) of each report as names alone place it; a confidence of 0, and wrong, where they do not."""
-    from pipelines.transforms.locate import hear
+    from pipelines.transforms.hearing import hear
 
     places = [weigh(hear(said, gazetteer), None, gazetteer) for said in reports.said]
     return [
@@ -186,7 +187,7 @@ def read(settings: Settings, gazetteer: Gazetteer) -> Learned | None:
         witnesses = np.array([told["witnesses"][name] for name in WITNESSES])
         sureness = np.array([told["sureness"][name] for name in (*SURENESS, "start")])
         labels = voice.heads["kelurahan"].labels
-    except (ValueError, KeyError, TypeError) as error:
+    except classifiers.DAMAGED as error:
         raise SettingsError(damaged) from error
     if not set(labels) <= gazetteer.row_of.keys():
         return None
@@ -194,15 +195,20 @@ def read(settings: Settings, gazetteer: Gazetteer) -> Learned | None:
 
 
 def _lines(path: Path) -> list[Phrase]:
-    lines = [line for line in entries.read(path).decode("utf-8-sig").splitlines() if not line.startswith("#")]
+    try:
+        lines = [line for line in entries.read(path).decode("utf-8-sig").splitlines() if not line.startswith("#")]
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text; save it as CSV UTF-8, or delete it") from error
+    rows = csv.DictReader(lines, delimiter=history.separator(lines[0] if lines else ""))
+    if lines and (lacking := [name for name in Phrase._fields if name not in (rows.fieldnames or ())]):
+        raise SettingsError(f"{path}: the column {lacking[0]} is missing; mend it, or delete the file")
     found = []
-    for number, row in enumerate(csv.DictReader(lines), 2):
-        try:
-            found.append(
-                Phrase(row["kind"], row["phrase"], row["kelurahan_code"], int(row["support"]), float(row["purity"]))
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SettingsError(f"{path}, line {number} below the comments: {error}; mend or delete it") from error
+    for number, row in enumerate(rows, 2):
+        with slips(path, f"line {number} below the comments (mend or delete it)"):
+            support, purity = int(row["support"]), float(row["purity"].replace(",", "."))
+            if not row["phrase"] or support < 1 or not 0 <= purity <= 1:
+                raise ValueError("it needs a phrase, a support of 1 or more and a purity from 0 to 1")
+            found.append(Phrase(row["kind"], row["phrase"], row["kelurahan_code"], support, purity))
     return found
 
 

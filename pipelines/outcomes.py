@@ -185,7 +185,7 @@ class Outcomes:
         last = self._last_decisions(ids)
         fetched = self.landed["fetched_at"].to_pylist()
         for place, decision in decisions:
-            decision["reason"] = mask(decision["reason"])
+            decision |= {name: mask(decision[name]) for name in ("reason", "actor")}
             said = _said(decision)
             since = ticketed.get(decision["report_id"])
             if since is None or since >= place:

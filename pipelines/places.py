@@ -105,6 +105,11 @@ def kelurahan_table(gazetteer: Path) -> pd.DataFrame:
     if not path.exists():
         raise SettingsError(f"{gazetteer} is no gazetteer: it must be a folder with kelurahan.csv, or such a file")
     table = _table(path, "kelurahan")
+    code = table["kelurahan_code"]
+    if (odd := (code.str[:8] != table["kecamatan_code"]) | (code.str[:5] != table["kota_code"])).any():
+        raise SettingsError(
+            f"{path}: {code[odd].iloc[0]} and the codes above it must be Kemendagri's, as 31.74.07.1001"
+        )
     return table if "aliases" in table else table.assign(aliases="")
 
 

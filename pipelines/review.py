@@ -9,6 +9,7 @@ Not here: what a decision does to a ticket (transforms/ticket).
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from pipelines import rules
 from pipelines.contracts import KINDS, TICKETS, UNTOUCHED
 from pipelines.errors import PermanentError
 from pipelines.flow import new_run_id, utc_now
+from pipelines.history import separator
 from pipelines.knowledge import Knowledge
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
@@ -29,6 +31,7 @@ from pipelines.sources import decisions
 from pipelines.trace import Rows, ask, open_snapshot, user_name
 from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import join
+from pipelines.transforms.redact import mask
 from pipelines.transforms.ticket import decide as apply_decision
 
 REASONS = {
@@ -41,8 +44,10 @@ REASONS = {
 _SHOWN = ("kind", "category", "agency_id", "unit", "intake_unit", "kelurahan_code", "route_rule", "review_reason")
 _REF = ("report", "report_id", "ticket_no")  # any of these names the report in a file
 _COLUMNS = ("category", "agency", "kind", "kelurahan", "ok", "reason", "by")
+_BEYOND = ""  # stands in the cells of a row that has more than there are columns
 _YES, _NO = ("1", "ya", "yes", "y", "true", "ok"), ("", "0", "tidak", "no", "n", "false")
 _MOST = 500  # characters of a reason: a sentence or two
+_MOST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +135,13 @@ def decide(
     knowledge = known.load(settings)
     agency_names = rules.agency_aliases(settings.models_dir / "agencies.toml")
     with open_snapshot(settings) as con:
-        tickets = _tickets(con, [a.ref for a in asked])
+        tickets = _tickets(con, [_sound(a.ref) for a in asked])
     at, told, messages = now(), [], []
     rows: dict[str, dict[str, Any]] = {}  # as decisions before in the same file leave them
     for number, one in enumerate(asked):
         line = lines[number] if lines else None
         try:
-            report_id, found = _found(tickets, one.ref)
+            report_id, found = _found(tickets, _sound(one.ref))
             row = rows.setdefault(found["ticket_id"], dict(found))
             decision = _decision(one, row, knowledge, agency_names) | {"report_id": report_id}
         except PermanentError as error:
@@ -211,10 +216,19 @@ def _decision(
         found = {name: value or row[name] for name, value in found.items()}
     if not any(found.values()):
         raise PermanentError("nothing is decided; name a --category, --agency, --kind or --kelurahan, or say --ok")
-    reason, by = asked.reason.strip(), (asked.by or user_name()).strip()
+    reason, by = _sound(asked.reason).strip(), _sound(asked.by if asked.by is not None else user_name()).strip()
     if not reason or len(reason) > _MOST:
         raise PermanentError(f"say in a sentence why (--reason), with at most {_MOST} characters")
+    if not by or len(by) > _MOST_NAME or mask(by) != by:
+        raise PermanentError(
+            f"say who decides (--by) by a name or an account of at most {_MOST_NAME} characters, without phone or address"
+        )
     return found | {"reason": reason, "actor": by}
+
+
+def _sound(word: str) -> str:
+    """A word as UTF-8 can hold it: the keyboard of another encoding yields halves of characters."""
+    return word.encode("utf-8", "replace").decode()
 
 
 def _category(word: str | None, knowledge: Knowledge) -> str | None:
@@ -280,8 +294,7 @@ def asked_in(path: Path, *, reason: str | None, by: str | None) -> tuple[list[As
     for line, row in _cells(path):
         ref = next((row[name] for name in _REF if row.get(name)), "")
         ok = row.get("ok", "").lower()
-        if not ref or ok not in (*_YES, *_NO):
-            fault = "no report is named" if not ref else f"ok is {row['ok']!r}; write yes, or leave it empty"
+        if fault := _fault(ref, ok, row):
             faults.append(Told(ref, line, fault=fault))
             continue
         values = {name: row.get(name) or None for name in ("category", "agency", "kind", "kelurahan")}
@@ -289,6 +302,14 @@ def asked_in(path: Path, *, reason: str | None, by: str | None) -> tuple[list[As
         asked.append(Asked(ref, why, ok=ok in _YES, by=who, **values))
         lines.append(line)
     return asked, lines, faults
+
+
+def _fault(ref: str, ok: str, row: Mapping[str, str]) -> str | None:
+    if _BEYOND in row:
+        return "it has more cells than there are columns; put a text that holds the separator in quotes"
+    if not ref:
+        return "no report is named"
+    return None if ok in (*_YES, *_NO) else f"ok is {row['ok']!r}; write yes, or leave it empty"
 
 
 def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -299,8 +320,9 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise PermanentError(
             f"{path} cannot be read as UTF-8 text ({type(error).__name__}); save it as CSV UTF-8"
         ) from error
-    head = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=";" if head.count(";") > head.count(",") else ",", restval="")
+    lines = io.StringIO(text, newline="")
+    # strict: a quote left open would swallow the rows below it
+    rows = csv.DictReader(lines, delimiter=separator(text.partition("\n")[0]), restval="", strict=True)
     columns = [name.strip().lower() for name in rows.fieldnames or ()]
     unknown = sorted(set(columns) - {*_REF, *_COLUMNS})
     if unknown or not set(columns) & set(_REF):
@@ -310,10 +332,11 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         for row in rows:
             cells = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
+            cells |= {_BEYOND: ""} if None in row else {}
             if any(cells.values()):
                 yield rows.line_num, cells
     except csv.Error as error:
-        raise PermanentError(f"{path}: line {rows.line_num} cannot be read ({error})") from error
+        raise PermanentError(f"{path}: line {rows.line_num + 1} cannot be read ({error})") from error
 
 
 def said(told: Iterable[Told]) -> list[dict[str, Any]]:

@@ -58,10 +58,7 @@ def train_on(
     rows = history.read(settings, data, meant, only=only, progress=progress)
     cut = round(len(rows.texts) * (1 - holdout))
     newest = part(rows, cut, None)
-    if len(newest.texts) < _LEAST or cut < _LEAST:
-        raise SettingsError(
-            f"{data}: {len(rows.texts)} rows are too few; training needs {_LEAST} to learn from and {_LEAST} newer ones"
-        )
+    _check(data, rows, cut, meant)
     config = classifiers.table(settings, "training")
     weight = classifiers.table(settings, "corrections")["weight"]
     decided = rows_of_corrections(settings) if corrections and meant.taxonomy else Corrections()
@@ -96,6 +93,25 @@ def train_on(
     folder = classifiers.save(settings, nlp, version, card, judged=challenger if refit else None)
     classifiers.activate(settings, folder.name)
     return Trained(version, card)
+
+
+def _check(data: Path, rows: history.History, cut: int, meant: history.HistoryMapping) -> None:
+    """SettingsError where there is too little to learn from or to compare on, or nothing that tells a category."""
+    labelled = [any(label is not None for label in row) for row in zip(*rows.labels.values(), strict=True)]
+    if min(sum(labelled[:cut]), sum(labelled[cut:])) < _LEAST:
+        strange = [label for labels in rows.unknown.values() for label, _ in labels.most_common(3)]
+        hint = "; models/ does not know {}: name them under [names.HEAD] of the mapping, or say taxonomy = false there"
+        raise SettingsError(
+            f"{data}: {sum(labelled):,} rows with a label that counts are too few; training needs {_LEAST} to learn from and"
+            f" {_LEAST} newer ones" + (hint.format(", ".join(map(repr, strange))) if strange else "")
+        )
+    if meant.corpus and meant.taxonomy:
+        return
+    if len({*rows.labels.get("category", ())[:cut]} - {None}) < 2:
+        raise SettingsError(
+            f"{data}: fewer than two categories, so it would judge none; give [columns] category, or learn from the corpus"
+            " too: [labels] taxonomy and corpus = true"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +163,7 @@ def rows_of_corrections(settings: Settings) -> Corrections:
 _DECIDED = """
 SELECT r.title, r.text, strftime(r.occurred_at AT TIME ZONE 'Asia/Jakarta', '%Y-%m-%d') AS day, d.category, d.agency, d.kind
 FROM (
-    SELECT report_id, arg_max(category, decided_at) AS category, arg_max(agency, decided_at) AS agency,
-        arg_max(kind, decided_at) AS kind
+    SELECT report_id, arg_max(category, rowid) AS category, arg_max(agency, rowid) AS agency, arg_max(kind, rowid) AS kind
     FROM review_decisions GROUP BY report_id
 ) d JOIN reports r USING (report_id)
 WHERE d.category IS NOT NULL OR d.agency IS NOT NULL OR d.kind IS NOT NULL

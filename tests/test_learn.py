@@ -6,6 +6,7 @@ import csv
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipelines.errors import SettingsError
 from pipelines.rebuild import rebuild
 from pipelines.settings import Settings
 from pipelines.sinks.warehouse import open_warehouse
+from pipelines.transforms.hearing import hear
 from tests.made_up import JAKI, write
 
 Make = Callable[..., Settings]
@@ -220,10 +222,31 @@ def test_a_damaged_file_says_what_to_do_and_one_of_another_city_is_not_used(
     assert learn.read(settings, places.read(city)) is None
     whole = table.read_text("utf-8")
     table.write_text(whole.replace(",1.0\n", ",banyak\n", 1), "utf-8")
-    with pytest.raises(SettingsError, match="line .* below the comments: .*mend or delete it"):
+    with pytest.raises(SettingsError, match=r"line .* below the comments \(mend or delete it\) is wrong"):
         learn.read(settings, gazetteer)
     table.write_text(whole, "utf-8")
-    voice.write_bytes(voice.read_bytes()[:500])
+    for line in ("street,jl x,31.71.01.1001,-1,0.5", "street,jl x,31.71.01.1001,3,nan", "street,,31.71.01.1001,3,0.5"):
+        table.write_text(f"{whole}{line}\n", "utf-8")
+        with pytest.raises(SettingsError, match="it needs a phrase, a support of 1 or more and a purity from 0 to 1"):
+            learn.read(settings, gazetteer)
+    table.write_text(whole, "utf-16")
+    with pytest.raises(SettingsError, match="is not UTF-8 text"):
+        learn.read(settings, gazetteer)
+    comments, lines = whole[: whole.index("kind,")], whole[whole.index("kind,") :]
+    table.write_text(comments + lines.replace(".", "\0").replace(",", ";").replace("\0", ".").replace("1.0\n", "1,0\n"))
+    mended = learn.read(settings, gazetteer)  # as an office program here writes it
+    assert mended is not None
+    table.write_text(whole, "utf-8")
+    plain = learn.read(settings, gazetteer)
+    assert plain is not None
+    asked = (["jl melati ungu"], [hear("jl melati ungu", gazetteer)], [False])
+    assert mended.judge(*asked) == plain.judge(*asked)
+    good = voice.read_bytes()
+    for at in range(200, len(good), len(good) // 60):  # whichever byte rots, it is told or does no harm
+        voice.write_bytes(good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :])
+        with suppress(SettingsError):
+            learn.read(settings, gazetteer)
+    voice.write_bytes(good[:500])
     with pytest.raises(SettingsError, match="run `kanal gazetteer learn` again, or delete it"):
         learn.read(settings, gazetteer)
     assert told(settings)["ok"] is False

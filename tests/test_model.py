@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import classifiers, history
+from pipelines import knowledge as known
 from pipelines.classifiers import folder_of, kept, version_in_use
 from pipelines.cli import app
 from pipelines.commands.common import FAILED
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, default_models_dir
 from pipelines.training import Corrections, rows_of_corrections
+from pipelines.transforms.classify import classify
 
 WORDS = {
     "Lampu Kota": ["lampu taman padam", "penerangan gang mati", "tiang lampu roboh", "gelap gulita tiap malam"],
@@ -344,8 +348,15 @@ def test_labels_with_few_rows_are_left_out_of_their_head(own: Settings, tmp_path
         ('[columns]\nid = "nomor"\n', "which column holds the text?"),
         ('[kolom]\ntext = "isi"\n', "[kolom] is unknown"),
         ('[columns]\ntext = "isi"\ncategory = "topik"\n[names.category]\nx = "bukan"\n', "there is no category 'bukan'"),
-        ('[columns]\ntext = "isi"\ncategory = "topik"\n[labels]\ntaxonomy = "ya"\n', "each true or false"),
-        ("tidak = [", "is not a mapping"),
+        ('[columns]\ntext = "isi"\ncategory = "topik"\n[labels]\ntaxonomy = "ya"\n', "taxonomy must be true or false"),
+        ("tidak = [", "is not valid TOML"),
+        ("columns = 3\n", "columns must be a section"),
+        ("[columns]\ntext = 3\n", "text must be a text"),
+        ("[columns]\ntext = []\n", "[columns] text names no column"),
+        ('[columns]\ntext = "isi"\n[min_rows]\ntopik = 3\n', "[min_rows] topik is unknown"),
+        ('[columns]\ntext = "isi"\n[min_rows]\ncategory = "3"\n', "a whole number a head"),
+        ('[columns]\ntext = "isi"\n[names]\ncategory = 3\n', "category must be a section"),
+        ('[columns]\ntext = "isi"\n[names.category]\nx = 3\n', "x must be a text"),
     ],
 )  # fmt: skip
 def test_a_wrong_mapping_is_told_with_what_to_do(own: Settings, tmp_path: Path, mapping: str, says: str) -> None:
@@ -357,7 +368,10 @@ def test_a_wrong_mapping_is_told_with_what_to_do(own: Settings, tmp_path: Path, 
 
 def test_too_few_rows_are_refused_with_how_many_it_takes(own: Settings, tmp_path: Path) -> None:
     result = trained(own, tmp_path, data=exported(tmp_path / "few.csv", 60))
-    assert (result.exit_code, "60 rows are too few" in " ".join(result.output.split())) == (FAILED, True)
+    assert (result.exit_code, "60 rows with a label that counts are too few" in " ".join(result.output.split())) == (
+        FAILED,
+        True,
+    )
 
 
 def test_rolling_back_where_nothing_was_chosen_says_so(own: Settings) -> None:
@@ -374,3 +388,124 @@ def test_a_chosen_version_that_was_removed_by_hand_is_told(own: Settings, tmp_pa
     shutil.rmtree(folder_of(own, version))
     with pytest.raises(SettingsError, match="kanal model rollback"):
         classifiers.build(own)
+
+
+def test_a_history_of_which_nothing_would_be_learned_is_refused(own: Settings, tmp_path: Path) -> None:
+    strange = '[columns]\ntext = "isi"\ncategory = "topik"\n'
+    one = MAPPING.replace('category = "topik"', 'category = "jenis"')
+    data = exported(tmp_path / "history.csv")
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join([lines[0] + ",jenis", *(f"{line},sama" for line in lines[1:])]) + "\n")
+    before = version_in_use(own)
+    for mapping, says in ((strange, "models/ does not know"), (one, "fewer than two categories")):
+        result = kanal(own, "model", "train", "--force", "--from", data, "--mapping", mapped(tmp_path, mapping))
+        assert result.exit_code == FAILED
+        assert says in " ".join(result.output.split())
+    assert version_in_use(own) == before
+
+
+def test_a_version_that_judges_no_kind_leaves_the_run_going(own: Settings, tmp_path: Path) -> None:
+    told(trained(own, tmp_path, "--json"))
+    model = classifiers.load(classifiers.build(own))
+    assert set(model.heads) == {"category", "agency"}
+    settings = known.load(own)
+    reports = pd.DataFrame(
+        {"text": ["lampu taman padam", ""], "title": [None, None], "category_reported": [None, None]}
+    )
+    judged = classify(reports, model=model, taxonomy=settings.taxonomy, thresholds=settings.thresholds)
+    assert judged[["kind", "kind_confidence"]].to_numpy().tolist() == [["complaint", 0.5]] * 2
+    assert judged["category_model"][0] == "Lampu Kota"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../landing", "active.json", "own-none/..", "own none"])
+def test_only_a_version_that_is_kept_can_be_chosen_or_measured(own: Settings, tmp_path: Path, name: str) -> None:
+    told(trained(own, tmp_path, "--json"))
+    (own.data_dir / "landing").mkdir()
+    now = version_in_use(own)
+    data = tmp_path / "history.csv"
+    for words in (("rollback", name), ("evaluate", "--data", data, "--mapping", mapped(tmp_path), "--model", name)):
+        result = kanal(own, "model", *words)
+        assert result.exit_code == FAILED
+        assert f"no version {name!r} is kept" in " ".join(result.output.split())
+    assert version_in_use(own) == now
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b"3", b"\xff", b'{"version": 3}', b'{"version": "../landing"}'])
+def test_a_damaged_choice_is_told_and_choosing_anew_mends_it(own: Settings, tmp_path: Path, damage: bytes) -> None:
+    told(trained(own, tmp_path, "--json"))
+    (own.data_dir / "models" / "active.json").write_bytes(damage)
+    result = kanal(own, "model", "list")
+    assert result.exit_code == FAILED
+    assert "kanal model rollback starter" in " ".join(result.output.split())
+    assert kanal(own, "model", "rollback", "starter").exit_code == 0
+    assert told(kanal(own, "model", "list", "--json"))["active"] == classifiers.starter_version(own.models_dir)
+
+
+def test_a_damaged_version_says_which_folder_and_what_to_do(own: Settings, tmp_path: Path) -> None:
+    folder = folder_of(own, told(trained(own, tmp_path, "--json"))["version"])
+    weights = folder / "complaints"
+    good = weights.read_bytes()
+    flipped = good[: len(good) // 2] + bytes([good[len(good) // 2] ^ 255]) + good[len(good) // 2 + 1 :]
+    for bad in (b"", b"\x80", good[:1000], os.urandom(1000), flipped):
+        weights.write_bytes(bad)
+        classifiers.load.cache_clear()
+        with pytest.raises(SettingsError, match="is damaged .* kanal model rollback starter"):
+            classifiers.load(folder)
+    weights.write_bytes(good)
+    (folder / "card.json").write_bytes(b"{}")
+    result = kanal(own, "model", "list")
+    assert (result.exit_code, "card.json is damaged" in " ".join(result.output.split())) == (FAILED, True)
+
+
+def test_training_the_same_again_keeps_what_to_roll_back_to(own: Settings, tmp_path: Path) -> None:
+    starter = version_in_use(own)
+    for _ in range(2):
+        told(trained(own, tmp_path, "--json", "--force"))
+    assert kanal(own, "model", "rollback").exit_code == 0
+    assert version_in_use(own) == starter
+
+
+def test_a_training_that_was_killed_or_could_not_write_leaves_no_version(own: Settings, tmp_path: Path) -> None:
+    half = own.data_dir / "models" / ".own-0123456789ab.f00"
+    half.mkdir(parents=True)
+    (half / "card.json").write_text("{")
+    assert kept(own) == []
+    classifiers.forget(own, keep=5)
+    assert half.exists()  # it may still be at work
+    os.utime(half, (0, 0))
+    classifiers.forget(own, keep=5)
+    assert not half.exists()
+
+    class Full:
+        def to_disk(self, path: Path) -> None:
+            path.mkdir()
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        classifiers.save(own, Full(), "own-x", {})  # type: ignore[arg-type]
+    assert list((own.data_dir / "models").iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_is_told_without_a_traceback(own: Settings, tmp_path: Path) -> None:
+    own.data_dir.write_text("a file where the folder should be")
+    result = trained(own, tmp_path)
+    assert result.exit_code == FAILED
+    assert isinstance(result.exception, SystemExit)
+    assert "error:" in result.output
+
+
+def test_files_as_office_programs_write_them_are_read(own: Settings, tmp_path: Path) -> None:
+    data = tmp_path / "own.csv"
+    told_ = {"category": ["jalan", None, "pohon"]}
+    data.write_text("text;category\na;Jalan Rusak\nb;#N/A\nc;POHON\n", "utf-8-sig")
+    assert history.read(own, data, history.read_mapping(None), progress=lambda *_: None).labels == told_
+    data.write_text("text,category\ncaf\u00e9,jalan\n", "cp1252")
+    with pytest.raises(SettingsError, match="is not UTF-8 text; save it as CSV UTF-8"):
+        history.read(own, data, history.read_mapping(None), progress=lambda *_: None)
+
+
+def test_each_date_is_read_by_its_own_form_and_stand_ins_for_none_are_none() -> None:
+    said = ["kapan", "2024-02-03", "04/02/2024", "2024-02-05 10:00:00", "9999-12-31", "0001-01-01", "", "06/02/2024"]
+    order, days, undated = history.in_time(said, len(said))
+    assert days == ["", "", "", "", "2024-02-03", "2024-02-04", "2024-02-05", "2024-02-06"]
+    assert (order, undated) == ([0, 4, 5, 6, 1, 2, 3, 7], 4)

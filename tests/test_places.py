@@ -113,3 +113,10 @@ def test_a_missing_column_is_named(city: Path) -> None:
     city.write_text(_CITY.replace("kode_kota", "town"), "utf-8")
     with pytest.raises(SettingsError, match=r"puspa\.csv: the column kota_code is missing"):
         places.read(city, city / "none")
+
+
+def test_codes_that_do_not_hold_those_above_them_are_refused(city: Path) -> None:
+    """Whoever decides a kelurahan has its kecamatan and kota read off its code."""
+    city.write_text(_CITY.replace("99.01.01.1002", "9901011002"), "utf-8")
+    with pytest.raises(SettingsError, match=r"puspa\.csv: 9901011002 and the codes above it must be Kemendagri's"):
+        places.read(city, city / "none")

@@ -193,6 +193,15 @@ def test_what_the_next_model_learns_from_is_what_people_said_of_each_report(ran:
     assert ticket == ("jalan", "perhubungan", "question", "keputusan")
 
 
+def test_of_contradictory_decisions_in_one_file_the_last_counts_and_is_learned_from(ran: Settings) -> None:
+    asked_for = ["sampah", "pohon", "jalan", "banjir"]
+    told = decide(ran, [Asked(VAGUE_NO, f"urut {c}", category=c) for c in asked_for], now=lambda: LATER)
+    assert [t.fault for t in told] == [None] * 4
+    run(ran, LATER)
+    assert asked(ran, f"SELECT category FROM tickets WHERE ticket_no = '{VAGUE_NO}'") == [("banjir",)]
+    assert rows_of_corrections(ran).labels["category"] == ["banjir"]
+
+
 def test_a_decision_wins_over_a_later_version_of_its_report(tmp_path: Path, ran: Settings) -> None:
     decide(ran, [Asked(VAGUE_ID, "dicek", category="jalan")], now=lambda: LATER)
     run(ran, LATER)
@@ -383,6 +392,50 @@ def test_a_file_of_decisions_lands_as_one_and_rows_at_fault_are_told_and_left_ou
     ]  # fmt: skip
 
 
+def test_a_row_of_a_file_is_never_cut_short(tmp_path: Path, ran: Settings) -> None:
+    file = tmp_path / "keputusan.csv"
+    file.write_text(
+        "report,category,reason\n"
+        f"{VAGUE_NO},sampah,dahan patah, bukan jalan\n"
+        f"{VAGUE_NO},sampah,dua\u2028baris\n"
+        f'{VAGUE_NO},pohon,"dahan patah, bukan jalan"\n',
+        "utf-8",
+    )
+    result = kanal(ran, "review", "decide", "--from", file, "--json")
+    assert result.exit_code == PARTIAL
+    told = {t["line"]: t["fault"] for t in json.loads(result.stdout)["decisions"]}
+    assert told == {2: told[2], 3: None, 4: None}
+    assert "put a text that holds the separator in quotes" in told[2]
+    flow.run(ran)
+    assert asked(ran, "SELECT reason FROM review_decisions ORDER BY ALL") == [
+        ("dahan patah, bukan jalan",), ("dua\u2028baris",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["", "  ", "y" * 101, "sari@contoh.id", "Sari 0812-0000-0000"])
+def test_who_decides_is_a_name_without_phone_or_address(ran: Settings, by: str) -> None:
+    (one,) = decide(ran, [Asked(VAGUE_NO, "dicek", category="sampah", by=by)])
+    assert "say who decides (--by)" in str(one.fault)
+    assert Landing(ran.landing_dir).sequences("_review", "decisions") == []
+
+
+def test_personal_data_that_landed_with_a_decision_stays_there(ran: Settings) -> None:
+    said = dict.fromkeys(("agency_id", "kind", "kelurahan_code")) | {"report_id": VAGUE_ID, "category": "sampah"}
+    one = decisions.message(said | {"actor": "sari@contoh.id", "reason": "hubungi 081200000000"}, LATER)
+    landing, stream = Landing(ran.landing_dir), decisions.STREAM
+    landing.put(stream, landing.head(stream), [one], {}, source_version="1", run_id="r", now=LATER)
+    run(ran, LATER)
+    assert asked(ran, "SELECT actor, reason FROM review_decisions") == [("[SUREL]", "hubungi [TELEPON]")]
+
+
+def test_words_of_another_encoding_are_told_as_any_other_slip(ran: Settings) -> None:
+    odd = "kata\udcff"
+    told = decide(ran, [Asked(odd, "dicek", category="sampah"), Asked(VAGUE_NO, odd, category=odd)])
+    assert ["is no report" in str(told[0].fault), "is no category" in str(told[1].fault)] == [True, True]
+    (one,) = decide(ran, [Asked(VAGUE_NO, odd, category="sampah")])
+    assert one.fault is None
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -390,6 +443,7 @@ def test_a_file_of_decisions_lands_as_one_and_rows_at_fault_are_told_and_left_ou
         (b"category\njalan\n", "no column names the report"),
         (b"", "no column names the report"),
         (b"report,category\n\xff\xfe,1\n", "save it as CSV UTF-8"),
+        (b'report,category,reason\nKN-1,jalan,"left open\nKN-2,jalan,x\n', "line 2 cannot be read"),
     ],
 )
 def test_a_file_that_is_none_of_decisions_says_what_to_mend(

@@ -40,6 +40,9 @@ def told() -> Iterator[None]:
     except KanalError as error:
         err.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(FAILED) from error
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        err.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         err.print("stopped; what was done stays done, run the command again to go on", markup=False)
         raise typer.Exit(FAILED) from None

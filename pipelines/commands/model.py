@@ -89,7 +89,7 @@ def evaluate(
     mapping: Mapping = None,
     only: Only = None,
     version: Annotated[
-        str | None, typer.Option("--model", help="Version to measure.", show_default="the one in use")
+        str | None, typer.Option("--model", help="Version to measure, or starter.", show_default="the one in use")
     ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file (- for stdout).")

@@ -20,7 +20,7 @@ from pipelines.sinks import charts
 from pipelines.sinks import wording as say
 from pipelines.sinks.mart_rows import UNKNOWN
 
-LIMIT = 10
+LIMIT, PLACES = 10, 15  # rows of a ranking and of a table of places, agencies or reasons
 LATE_START = timedelta(days=2)  # a first month that began so late is still a month
 
 

@@ -6,7 +6,7 @@ texts, chooses the label; how often such a choice was right there is the confide
 pickle. `explain(texts)` is what the classify step calls; `predict` and `nlp.pipe` give the same labels.
 
 Belongs here: the component. Not here: features (ngrams), training it (fitting), which label counts
-(classify), caching files (knowledge).
+(classify), where versions lie (classifiers).
 """
 
 from __future__ import annotations

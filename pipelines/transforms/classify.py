@@ -79,7 +79,7 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         for title, text in zip(column(reports, "title"), column(reports, "text"), strict=True)
     ]
     judged, evidence = model.explain(spoken, "category")
-    category, kind = judged["category"], judged["kind"]
+    category, kind = judged["category"], judged.get("kind")
     labels = column(reports, "category_reported")
     reported = [taxonomy.category_of(label) for label in labels]
     first = [category.labels[i] for i in category.first]
@@ -89,8 +89,8 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
         choose(f, c, r, catch_all=r in taxonomy.catch_all, thresholds=thresholds)
         for f, c, r in zip(first, sure, reported, strict=True)
     ]
-    kinds = [kind.labels[i] for i in kind.first]
-    kind_sure = kind.confidence.tolist()
+    kinds = [kind.labels[i] for i in kind.first] if kind else ["complaint"] * len(spoken)
+    kind_sure = kind.confidence.tolist() if kind else [0.5] * len(spoken)
     certain = [
         k == "complaint" or (c >= thresholds.kind and not (k == "appreciation" and asks(text, thresholds)))
         for k, c, text in zip(kinds, kind_sure, spoken, strict=True)

@@ -2,7 +2,7 @@
 
 Evidence of every kind is weighed together per kelurahan; names that contradict each other give an
 ambiguous place with its candidates, never a confident guess. Belongs here: weighing. Not here: how much
-each kind of evidence counts (models/evidence.toml), finding it in a text (locate).
+each kind of evidence counts (models/evidence.toml), finding it in a text (hearing).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The linear voice is a balanced linear SVM a label; the deep one a small network that all heads share
 (network). How sharp their probabilities are, and how often a choice of theirs is right, is fitted on texts held out,
-the newest ones where the order tells the time. Belongs here: training as pure functions. Not here: where labels come from (knowledge,
-training), judging (classifier).
+the newest ones where the order tells the time. Belongs here: training as pure functions. Not here: where labels come from
+(classifiers, history), judging (classifier).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The gazetteer as locate asks it: names, postcodes, centroids, landmarks and, where installed, polygons.
 
-Built from tables, so another city's files work the same. No I/O here (knowledge reads the files).
+Built from tables, so another city's files work the same. No I/O here (places reads the files).
 """
 
 from __future__ import annotations

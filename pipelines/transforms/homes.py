@@ -24,12 +24,14 @@ _CLOSING = re.compile(
     r"(?:\n|[.!,]\s)[ \t]{0,3}(?:terima ?kasih|trima ?kasih|makasih|trims|tks|salam|hormat (?:saya|kami)|wassalam\w{0,10})\b",
     re.I,
 )
+# Behind a closing that is a line of its own, as letters have it: what follows is a signature however long it is.
+_NAME_BELOW = re.compile(r"[ ,.]{0,3}(?:dan salam|kami|saya|pak|bu|min|admin)?[ ,.]{0,3}\n")
 _TOLD_LATE = re.compile(r"\b(?:lokasi|tkp|titik|kejadian|alamat)\b", re.I)
 # Without one of these near the end there is no home to be told there.
-_MARKS = ("jl", "jalan", "gang", "gg", " rt", "\nrt", "blok", "kompl", "perum", "rusun", "kp", " no")
+_MARKS = ("jl", "jalan", "gang", "gg", " rt", "\nrt", "blok", "kompl", "perum", "rusun", "kp", " no", "kel")
 _SIGNED = 240  # characters below a closing that are still a signature
 _ADDRESS = re.compile(
-    r"\b(?:jl|jln|jalan|gg|gang|rt|rw|no|blok|komplek|kompleks|perum|perumahan|rusun|kp)\b|\brt\d", re.I
+    r"\b(?:jl|jln|jalan|gg|gang|rt|rw|no|blok|komplek|kompleks|perum|perumahan|rusun|kp|kel|kelurahan)\b|\brt\d", re.I
 )
 _LIVING = frozenset(("tinggal", "domisili", "berdomisili", "beralamat"))
 HOMES = _LIVING | {"alamat", "rumah"}
@@ -53,5 +55,7 @@ def without_home(text: str, said: AbstractSet[str]) -> str | None:
 
 def _signs(text: str, above: int, below: int) -> bool:
     """Whether an address stands below a closing, and is not what the text was to tell."""
-    own = _ADDRESS.search(text, below) is not None
-    return own and above > len(text) - below and not _TOLD_LATE.search(text, below)
+    if _ADDRESS.search(text, below) is None or _TOLD_LATE.search(text, below):
+        return False
+    alone = "\n" in text[above : above + 2] and _NAME_BELOW.match(text, below) is not None
+    return above > 0 and (alone or above > len(text) - below)

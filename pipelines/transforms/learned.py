@@ -60,7 +60,7 @@ class Seen(NamedTuple):
 
     features: NDArray[np.float64]  # (rows, WITNESSES)
     owner: NDArray[np.int64]  # which address
-    label: NDArray[np.int64]  # which kelurahan: index of Learned.codes
+    label: NDArray[np.int64]  # which kelurahan: index of the voice's labels
 
 
 class Spoken(NamedTuple):

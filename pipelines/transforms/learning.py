@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.transforms.classifier import ComplaintClassifier
 from pipelines.transforms.fitting import train
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learned import (
     HEAD,
     SURENESS,
@@ -26,7 +27,6 @@ from pipelines.transforms.learned import (
     doubts,
     share_of,
 )
-from pipelines.transforms.locate import hear
 from pipelines.transforms.phrases import key_of, kind_of, phrases, tokens, voiced
 
 _HELD = 0.25  # share of the reports, the newest, on which both weights are fitted

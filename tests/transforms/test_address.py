@@ -113,6 +113,29 @@ def test_the_home_in_a_signature_is_no_place_where_the_text_names_one(read: Read
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "signed",
+    [
+        SIGNED,
+        "\nHormat saya,\nSiti Contoh\nKomplek Anu Blok B2 RT 01/02 Kel. Gelora Tanah Abang Jakarta Pusat",
+        "\n\nSalam,\nAni Contoh\nkel. Gelora, Tanah Abang",
+        "\nWassalam\nKel. Gelora, Kec. Tanah Abang",
+    ],
+)
+def test_a_signature_below_a_line_of_its_own_may_be_longer_than_the_report(read: Read, signed: str) -> None:
+    alone = read("Got mampet di Kel. Kebon Baru.")
+    row = read("Got mampet di Kel. Kebon Baru." + signed)
+    assert row["kelurahan_code"] == alone["kelurahan_code"] == "31.74.01.1004"
+    assert (row["block"], row["rt"], row["place_confidence"]) == (None, None, alone["place_confidence"])
+
+
+def test_thanks_before_the_matter_hide_no_place(read: Read) -> None:
+    row = read("Terima kasih min\nlampu mati di Jl. Melati no 9 RT 2/4 Kel. Kebon Baru")
+    assert (row["street"], row["kelurahan_code"]) == ("jalan melati", "31.74.01.1004")
+    late = read("Got mampet di Kel. Gelora.\nTerima kasih\nLokasi Jl. Melati no 9 RT 2/4 Kel. Kebon Baru")
+    assert late["street"] == "jalan melati"
+
+
 def test_the_home_in_a_signature_counts_where_nothing_else_is_named(read: Read) -> None:
     row = read("Lampu mati sejak kemarin malam, mohon segera diperbaiki karena gelap sekali di sini." + SIGNED)
     assert (row["street"], row["house_number"], row["block"], row["rt"], row["rw"]) == ("jalan dahlia", "7", "C2", 2, 4)

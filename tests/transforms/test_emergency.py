@@ -55,6 +55,22 @@ def test_seven_of_eight_emergencies_of_texts_that_no_rule_was_written_for_are_fl
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
+        ("Tidak ada kebakaran, cuma asap sate tetangga", None),
+        ("bukan kebakaran besar, hanya bakar daun", None),
+        ("Besok ada simulasi kebakaran di gedung sekolah", None),
+        ("Ada kebakaran bukan simulasi! api sudah besar", "kebakaran"),
+        ("Tidak bohong ada kebakaran di rusun", "kebakaran"),
+    ],
+)
+def test_what_is_denied_or_rehearsed_is_no_fire_and_what_is_not_is_one(
+    own_knowledge: Knowledge, text: str, rule: str | None
+) -> None:
+    assert flagged(own_knowledge.routing.alarms, text) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
         ("pasar kebakaran", "api"),
         ("pasar kbkran", "api"),
         ("pasar kebakarannnn", "api"),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.knowledge import Knowledge
 from pipelines.transforms.evidence import Place, scores, taught
+from pipelines.transforms.hearing import hear
 from pipelines.transforms.learned import HEAD, Learned, Phrase, Table
 from pipelines.transforms.learning import Resolved, fit, table_of
-from pipelines.transforms.locate import hear
 from pipelines.transforms.phrases import Reader, phrases, tokens, voiced
 
 CIPETE, KEBON, TEBET = "31.74.07.1010", "31.74.01.1004", "31.74.01.1001"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.knowledge import Knowledge
@@ -154,6 +154,7 @@ def plainly(
 _PIECES = "jl melati ungu gang kersen jalan kenanga dekat pasar burung rw 5 7 , rt no kel. tebet kec cipete selatan kebon baru"
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(_PIECES.split()), max_size=14).map(" ".join), max_size=8))
 def test_many_addresses_at_once_are_judged_as_a_plain_loop_judges_each(
     taught_by: tuple[Learned, list[Phrase]], addresses: list[str]

@@ -14,7 +14,10 @@ import typer
 
 from pipelines import __version__
 from pipelines.commands.common import FAILED, PARTIAL, AsJson, Config, settings_of, told
+from pipelines.commands.desk import desk
 from pipelines.commands.gazetteer import gazetteer
+from pipelines.commands.intake import intake
+from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
 from pipelines.commands.review import review
 
@@ -31,8 +34,9 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, review):
+for group in (model, gazetteer, mapping, desk, review):
     app.add_typer(group)
+app.command()(intake)
 
 
 def _version(asked: bool) -> None:
@@ -111,6 +115,7 @@ def _run(settings: Settings, *, as_json: bool, **what: Any) -> None:
                 "report": result.report,
                 "seconds": result.seconds,
                 "failures": result.failures,
+                "gaps": result.gaps,
             }
         )
     else:
@@ -156,11 +161,12 @@ def _day(text: str | None) -> date | None:
 
 @app.command()
 def status(config: Config = None, as_json: AsJson = False) -> None:
-    """Show per stream what has landed, what waits to be loaded, and how fresh it is.
+    """Show per stream what has landed, what waits to be loaded, how fresh it is, what it cost and what it missed.
 
     Reads landing and the published snapshot only, so it never disturbs a running load.
     """
     from pipelines import console
+    from pipelines.heads import tell_costs, tell_gap
     from pipelines.status import status as look
 
     with told():
@@ -178,6 +184,10 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     for row in found["streams"]:
         if row["note"]:
             console.out.print(f"{row['stream']}: {row['note']}", style="yellow", markup=False)
+        if row["costs"]:
+            console.out.print(tell_costs(row["stream"], row["costs"]), markup=False, soft_wrap=True)
+        for gap in row["gaps"]:
+            console.out.print(tell_gap(row["stream"], gap), style="red", markup=False, soft_wrap=True)
     console.out.print(f"\nsnapshot: {found['snapshot'] or 'none yet; run: kanal run'}", soft_wrap=True)
 
 
@@ -291,16 +301,37 @@ def rebuild(config: Config = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = None, as_json: AsJson = False) -> None:
+def doctor(
+    config: Config = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask each stream's server too, with one cheap call: may we read there?")
+    ] = False,
+    channel: Annotated[
+        str | None, typer.Option(help="With --live: only this channel, or one stream of it (channel/stream).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check settings, models, credentials, stores and disk before a run; changes nothing.
 
-    Exit code 1 where something must be mended first.
+    With --live it also asks every stream's server whether the credentials are good and which permission is missing,
+    and says where to get it. Exit code 1 where something must be mended first.
+
+    Examples: `kanal doctor`, `kanal doctor --live`, `kanal doctor --live --channel twitter`
     """
     from pipelines import console
     from pipelines.doctor import doctor as examine
+    from pipelines.doctor import live as ask
 
     with told():
-        checks = examine(settings_of(config))
+        settings = settings_of(config)
+        if channel is not None and not live:
+            raise typer.BadParameter("is for --live", param_hint="--channel")
+        if live:
+            with console.progress() as tick:
+                checks = ask(settings, channel, progress=tick)
+            checks = checks if channel else [*examine(settings), *checks]
+        else:
+            checks = examine(settings)
     if as_json:
         console.print_json([{"check": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
     else:

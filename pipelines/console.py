@@ -46,6 +46,15 @@ def write_json(path: Path, value: Any) -> None:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def append(path: Path, text: str) -> None:
+    """Text at the end of a file, made where it is not there; SettingsError where it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Table:
     """A table fit for stdout; the columns named in `numbers` stand right."""
     made = Table(
@@ -175,6 +184,8 @@ def print_run(result: RunResult) -> None:
             f"[yellow]{result.loaded.quarantined:,} messages were set aside; read why in table quarantine of the"
             " snapshot, mend the source or the mapping, and send them again[/yellow]"
         )
+    for gap in result.gaps:
+        err.print(gap, style="bold red", markup=False, soft_wrap=True)
     for name, what in result.failures.items():
         err.print(f"[red]failed[/red] {show(name)}: {show(what)}")
 

@@ -72,10 +72,24 @@ class Message:
 
 
 class Batch(NamedTuple):
-    """Messages and the cursor that is true once they are durable; both land in one atomic act."""
+    """Messages and the cursor that is true once they are durable; both land in one atomic act.
+
+    A cursor is its source's own, but for what people are told of it: `spend`, what a paid API cost,
+    {UTC day: {posts, owned, users, media, usd}}; `gaps`, what could not be read, oldest first.
+    """
 
     messages: list[Message]
     cursor: dict[str, Any]
+
+
+# What of a cursor stays when a stream is read again from an earlier one.
+CARRIED = ("spend", "paid", "gaps")
+
+
+def gap(what: str, begin: datetime, end: datetime, *, found_at: datetime, fill: str) -> dict[str, str]:
+    """One entry of a cursor's `gaps`: what was said between two times and can no longer be read."""
+    times = {"from": begin, "to": end, "found_at": found_at}
+    return {"what": what, **{k: t.isoformat(timespec="seconds") for k, t in times.items()}, "fill": fill}
 
 
 class Attachment(TypedDict, total=False):

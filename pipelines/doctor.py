@@ -1,7 +1,8 @@
 """Is this installation fit to run? Settings, knowledge, credentials, stores, disk.
 
 Each check says what it found and, where something is wrong, what to do. Reads and connects, but
-changes nothing and pulls nothing. Secrets are looked for, never shown.
+changes nothing and pulls nothing. Secrets are looked for, never shown. `live` asks the streams' own
+servers, through a source's `probe(stream, *, now) -> str`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipelines import classifiers, learn, places
 from pipelines import knowledge as known
@@ -23,6 +28,7 @@ from pipelines.sinks import crm
 from pipelines.sinks.landing import Landing
 from pipelines.sinks.warehouse import open_warehouse
 
+_AT_ONCE = 8
 _LEAST_FREE = 2 * 1024**3
 _PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir")  # options that name something on this disk
 _RECORDED = ("pages_dir", "source_dir")  # with these a stream reads the disk, and needs no credentials
@@ -56,6 +62,62 @@ def _try(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except KanalError as error:
         return Check(name, False, str(error))
+
+
+# --- live -----------------------------------------------------------------------------------
+
+
+def live(
+    settings: Settings,
+    channel: str | None = None,
+    *,
+    progress: Callable[[str, int, int | None], None] = lambda *_: None,
+    seconds: float = 60.0,
+) -> list[Check]:
+    """Ask each stream's server with one cheap call whether we may read there, some at a time.
+
+    One stream's failure or silence stops no other; after `seconds` a stream counts as silent.
+    """
+    streams, found = settings.streams_of(channel), dict[str, Check]()
+    asked = [s for s in streams if hasattr(source_of(s.source), "probe")]
+    progress("ask", 0, len(asked))
+    # Daemons: a server that never answers must not keep the command from ending.
+    for number in range(0, len(asked), _AT_ONCE):
+        some = asked[number : number + _AT_ONCE]
+        threads = [threading.Thread(target=_ask, args=(stream, found), daemon=True) for stream in some]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(end - time.monotonic(), 0))
+            progress("ask", 1, len(asked))
+    return list(_answers(streams, asked, dict(found), seconds))
+
+
+def _answers(
+    streams: Sequence[Stream], asked: Sequence[Stream], found: dict[str, Check], seconds: float
+) -> Iterator[Check]:
+    for stream in streams:
+        name = f"live {stream.key}"
+        if stream not in asked:
+            yield Check(name, True, f"source {stream.source} reads what is on this machine; there is nobody to ask")
+        elif stream.key not in found:
+            yield Check(name, False, f"no answer within {seconds:g} s; check the network and the server's address")
+        else:
+            yield found[stream.key]
+
+
+def _ask(stream: Stream, found: dict[str, Check]) -> None:
+    source: Any = source_of(stream.source)
+    name = f"live {stream.key}"
+    try:
+        check = _try(name, lambda: source.probe(stream, now=lambda: datetime.now(UTC)))
+    except Exception as error:  # noqa: BLE001 - one stream's fault; its words may hold a secret
+        check = Check(name, False, f"could not be asked ({type(error).__name__}); this is a fault of Kanal, report it")
+    found[stream.key] = check
+
+
+# --- what is looked at ----------------------------------------------------------------------
 
 
 def _models(settings: Settings) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import knowledge as known
-from pipelines.contracts import WIB, Batch, Stream
+from pipelines.contracts import CARRIED, WIB, Batch, Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError
+from pipelines.heads import gaps_of, tell_gap
 from pipelines.load import Prepared, apply_entry, prepare
 from pipelines.outcomes import Loaded
 from pipelines.refine import judging, source_of, versions_of
@@ -43,13 +44,14 @@ def silent(what: str, steps: int, total: int | None) -> None:
 
 @dataclass(slots=True)
 class Pulled:
-    """What one stream brought; error: why it stopped, where it did."""
+    """What one stream brought; error: why it stopped, where it did; gaps: found now, in words."""
 
     stream: str
     messages: int = 0
     batches: int = 0
     seconds: float = 0.0
     error: KanalError | None = None
+    gaps: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -67,7 +69,12 @@ class RunResult:
 
     @property
     def partial(self) -> bool:
-        return bool(self.failures) or self.loaded.quarantined > 0
+        return bool(self.failures or self.gaps) or self.loaded.quarantined > 0
+
+    @property
+    def gaps(self) -> list[str]:
+        """What can no longer be read, as this run found out."""
+        return [gap for pulled in self.pulled for gap in pulled.gaps]
 
 
 # --- pull -> land ---------------------------------------------------------------------------
@@ -123,7 +130,8 @@ def _land(
 ) -> None:
     source, landing = source_of(stream.source), Landing(settings.landing_dir)
     head = landing.head(stream)
-    cursor = _cursor_before(landing, stream, since) if since else head.cursor
+    known = gaps_of(head.cursor)
+    cursor = _since(landing, stream, since, head.cursor) if since else head.cursor
     while True:
         for batch in _batches(source, stream, cursor, files, now):
             won = landing.put(
@@ -140,6 +148,7 @@ def _land(
             if won is not head:
                 result.batches += 1
             result.messages += len(batch.messages)
+            result.gaps = [tell_gap(stream.key, g) for g in gaps_of(batch.cursor) if g not in known]
             progress(f"pull {stream.key}", len(batch.messages), None)
             head = won
         else:
@@ -161,6 +170,13 @@ def _batches(
     if not hasattr(source, "import_files"):
         raise SettingsError(f"{stream.key}: source {stream.source} takes no files; import into an export stream")
     return source.import_files(stream, cursor, files, now=now)
+
+
+def _since(landing: Landing, stream: Stream, day: date, newest: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Where the stream stood when `day` began, with what people are told of it as it is now."""
+    carried = {key: newest[key] for key in CARRIED if newest and key in newest}
+    before = _cursor_before(landing, stream, day)
+    return {**(before or {}), **carried} if carried else before
 
 
 def _cursor_before(landing: Landing, stream: Stream, day: date) -> dict[str, Any] | None:

@@ -61,7 +61,8 @@ def load(settings: Settings) -> Knowledge:
     SettingsError names the file and entry at fault.
     """
     models = settings.models_dir
-    files = [models / name for name in _FILES] + list(settings.registry_overlays)
+    files = [models / name for name in _FILES]
+    files += [*settings.registry_overlays, *settings.dialect_overlays, *settings.mapping_files]
     boundaries = places.boundaries_file(settings)
     hashed = blake2b(digest_size=8)
     learned = places.learned_files(settings)
@@ -107,6 +108,7 @@ _FILES = (
     "matching.toml",
     "spam.toml",
     "classifier.toml",
+    "webhooks.toml",
 )
 
 

@@ -11,25 +11,36 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-SOURCES = ("export", "imap", "sms", "twitter", "facebook", "feedback")
+SOURCES = ("export", "letters", "feed", "imap", "sms", "twitter", "facebook", "webhook", "form", "feedback")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
-    "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "workers", "group_rows"},
+    "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "mappings", "workers", "group_rows"},
+    "intake": {
+        "public_url",
+        "trusted_proxies",
+        "monitors",
+        "per_second",
+        "burst",
+        "max_body_bytes",
+        "patience_seconds",
+    },
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }
 
-_LISTS = {"registry", "to"}
-_TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from"}
+_LISTS = {"registry", "dialects", "mappings", "to", "trusted_proxies", "monitors"}
+_MAPPED = ("export", "letters")  # sources whose options a named mapping may give
+_TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from", "public_url"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,25 @@ class Alerts:
 
 
 @dataclass(frozen=True, slots=True)
+class Intake:
+    """How `kanal intake` meets the world.
+
+    public_url: where senders reach it, which some sign. trusted_proxies: whose X-Forwarded-For is
+    believed. monitors: who besides this machine may ask for health and metrics. per_second, burst:
+    requests an address may send. patience_seconds: how long headers, or a small body, may take. Addresses are
+    single ones or networks.
+    """
+
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    monitors: tuple[str, ...] = ()
+    per_second: float = 20.0
+    burst: int = 100
+    max_body_bytes: int = 1_000_000
+    patience_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything an operator set, with defaults filled in. Paths are absolute.
 
@@ -57,6 +87,7 @@ class Settings:
     models_dir: Path
     streams: tuple[Stream, ...]
     registry_overlays: tuple[Path, ...] = ()
+    mapping_overlays: tuple[Path, ...] = ()
     gazetteer_path: Path | None = None
     workers: int = 2
     group_rows: int = 50_000
@@ -65,6 +96,8 @@ class Settings:
     crm_url_env: str | None = None
     every_minutes: int = 5
     alerts: Alerts = field(default_factory=Alerts)
+    intake: Intake = field(default_factory=Intake)
+    dialect_overlays: tuple[Path, ...] = ()
 
     @property
     def gazetteer(self) -> Path:
@@ -90,6 +123,12 @@ class Settings:
     @property
     def report(self) -> Path:
         return self.data_dir / "report.html"
+
+    @property
+    def mapping_files(self) -> tuple[Path, ...]:
+        """The files of named mappings that are there; of two with one id the later counts."""
+        own = self.models_dir / "mappings.toml"
+        return (*((own,) if own.exists() else ()), *self.mapping_overlays)
 
     def streams_of(self, channel: str | None) -> tuple[Stream, ...]:
         """Streams of one channel, or all; a channel without a stream is an error that says so."""
@@ -147,13 +186,14 @@ def load(path: Path | None = None) -> Settings:
         return Path(os.path.normpath(root / value))
 
     data_dir = os.environ.get("KANAL_DATA_DIR")
-    return Settings(
+    settings = Settings(
         path=path,
         data_dir=Path(data_dir).absolute() if data_dir else place(general.get("data_dir", "data")),
         models_dir=place(general["models_dir"]) if "models_dir" in general else default_models_dir(),
-        streams=_streams(raw.get("stream", []), root, path),
+        streams=(),
         gazetteer_path=place(general["gazetteer"]) if "gazetteer" in general else None,
         registry_overlays=tuple(place(p) for p in general.get("registry", [])),
+        mapping_overlays=tuple(place(p) for p in general.get("mappings", [])),
         workers=_number(general, "workers", os.cpu_count() or 1, 1, 64, path),
         group_rows=_number(general, "group_rows", 50_000, 1, 1_000_000, path),
         snapshot_minutes=_number(snapshot, "min_interval_minutes", 10, 0, 1440, path, whole=False),
@@ -169,6 +209,30 @@ def load(path: Path | None = None) -> Settings:
             sender=alerts.get("from", "kanal@localhost"),
             recipients=tuple(alerts.get("to", ())),
         ),
+        intake=_intake(raw.get("intake", {}), path),
+        dialect_overlays=tuple(place(p) for p in general.get("dialects", [])),
+    )
+    return replace(settings, streams=_with_dialects(_streams(raw.get("stream", []), settings), settings))
+
+
+def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
+    for key in ("trusted_proxies", "monitors"):
+        for value in raw.get(key, ()):
+            try:
+                ip_network(value, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"{path}: {key} in [intake]: {error}") from None
+    url = raw.get("public_url")
+    if url and not re.fullmatch(r"https?://[^/?#@\s]+(?:/[^?#\s]*)?", url):
+        raise SettingsError(f"{path}: public_url in [intake] must be as https://masuk.example.go.id")
+    return Intake(
+        public_url=url.rstrip("/") if url else None,
+        trusted_proxies=tuple(raw.get("trusted_proxies", Intake().trusted_proxies)),
+        monitors=tuple(raw.get("monitors", ())),
+        per_second=_number(raw, "per_second", 20, 0.1, 100_000, path, whole=False),
+        burst=_number(raw, "burst", 100, 1, 1_000_000, path),
+        max_body_bytes=_number(raw, "max_body_bytes", 1_000_000, 1_000, 50_000_000, path),
+        patience_seconds=_number(raw, "patience_seconds", 10, 0.1, 300, path, whole=False),
     )
 
 
@@ -177,10 +241,47 @@ def default_models_dir() -> Path:
     return Path(__file__).resolve().parent.parent / "models"
 
 
-def _streams(entries: list[dict[str, Any]], root: Path, path: Path) -> tuple[Stream, ...]:
+def mappings(files: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
+    """Named mappings, id -> entry: `description`, `channel`, and options of a stream. SettingsError names file and entry."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in files:
+        try:
+            entries = tomllib.loads(path.read_text("utf-8")).get("mapping", [])
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read ({error.strerror}); [kanal] mappings names it") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}") from error
+        for number, entry in enumerate(entries if isinstance(entries, list) else [None], 1):
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+                raise SettingsError(f"{path}: write each mapping as [[mapping]] with an id; number {number} is not so")
+            found[entry["id"]] = {key: value for key, value in entry.items() if key != "id"}
+    return found
+
+
+def with_mapping(options: Mapping[str, Any], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping's options with a stream's own over them: tables key by key, all else as a whole.
+
+    `columns.KEY = false` takes a column away. What comes out is what a stream without a mapping would have
+    said, so that landing's footers and marks of files read tell the whole truth.
+    """
+    merged = {key: value for key, value in mapping.items() if key not in ("description", "channel")}
+    for key, value in options.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
+    if isinstance(columns := merged.get("columns"), dict):
+        merged["columns"] = {name: column for name, column in columns.items() if column is not False}
+        if isinstance(merged.get("optional"), list) and "optional" not in options:
+            merged["optional"] = [name for name in merged["optional"] if name in merged["columns"]]
+    return merged
+
+
+def _streams(entries: list[dict[str, Any]], settings: Settings) -> tuple[Stream, ...]:
+    path, root = settings.path, settings.path.parent
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SettingsError(f"{path}: write each stream as [[stream]], in two brackets")
     streams, seen = [], set()
+    named = any(isinstance(entry, dict) and "mapping" in entry for entry in entries)
+    known = mappings(settings.mapping_files) if named else {}
     for number, entry in enumerate(entries, 1):
         where = f"[[stream]] number {number} in {path}"
         for key in ("channel", "name", "source"):
@@ -194,12 +295,46 @@ def _streams(entries: list[dict[str, Any]], root: Path, path: Path) -> tuple[Str
             raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(SOURCES)}")
         _typed({k: v for k, v in entry.items() if k.endswith("_env")}, f"[[stream]] number {number}", path)
         options = {k: v for k, v in entry.items() if k not in ("channel", "name", "source")}
+        if "mapping" in options:
+            options = with_mapping(options, _mapping(options.pop("mapping"), entry["source"], known, where))
         stream = Stream(entry["channel"], entry["name"], entry["source"], options, str(root))
         if stream.key in seen:
             raise SettingsError(f"{where}: stream {stream.key} is there twice")
         seen.add(stream.key)
         streams.append(stream)
     return tuple(streams)
+
+
+def _with_dialects(streams: tuple[Stream, ...], settings: Settings) -> tuple[Stream, ...]:
+    """Webhook streams with the dialect they name as a table in its place: it lands with every batch,
+    so that what landed can be read without any file."""
+    if not any(s.source == "webhook" and isinstance(s.options.get("dialect"), str) for s in streams):
+        return streams
+    dialects: dict[str, Any] = {}
+    for path in (settings.models_dir / "webhooks.toml", *settings.dialect_overlays):
+        try:
+            dialects |= {entry["id"]: entry for entry in tomllib.loads(path.read_text("utf-8")).get("dialect", [])}
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read ({error.strerror})") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"{path}: write each dialect as [[dialect]] with an id ({error})") from error
+    found = []
+    for stream in streams:
+        named = stream.options.get("dialect")
+        if stream.source == "webhook" and isinstance(named, str):
+            if named not in dialects:
+                raise SettingsError(f"{stream.key}: dialect {named!r} is not one of {', '.join(sorted(dialects))}")
+            stream = replace(stream, options={**stream.options, "dialect": dialects[named]})
+        found.append(stream)
+    return tuple(found)
+
+
+def _mapping(name: Any, source: str, known: Mapping[str, dict[str, Any]], where: str) -> dict[str, Any]:
+    if source not in _MAPPED:
+        raise SettingsError(f"{where}: source {source!r} takes no mapping; only {' and '.join(_MAPPED)} do")
+    if name not in known:
+        raise SettingsError(f"{where}: mapping {name!r} is not one of {', '.join(sorted(known)) or 'none'}")
+    return known[name]
 
 
 def _known(table: Mapping[str, Any], keys: set[str], where: str, path: Path) -> None:
@@ -220,7 +355,7 @@ def _typed(table: Mapping[str, Any], where: str, path: Path) -> None:
 
 
 def _number(
-    table: Mapping[str, Any], key: str, default: int, low: int, high: int, path: Path, *, whole: bool = True
+    table: Mapping[str, Any], key: str, default: int, low: float, high: float, path: Path, *, whole: bool = True
 ) -> int:
     value = table.get(key, default)
     kinds = (int,) if whole else (int, float)

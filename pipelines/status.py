@@ -5,11 +5,13 @@ Never opens the warehouse, so it may be asked at any time.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
+from pipelines.heads import costs_of, late_gaps
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.trace import ask, open_snapshot
@@ -24,7 +26,8 @@ FROM batches b LEFT JOIN channel_freshness f USING (channel, stream) GROUP BY AL
 def status(settings: Settings) -> dict[str, Any]:
     """A row a stream, configured or landed; `waiting` counts messages that no snapshot shows yet.
 
-    `note` names a landing file that cannot be read, and what to do; without one it is None.
+    `note` names a landing file that cannot be read, and what to do; without one it is None. `costs`:
+    what reading a paid API cost today, None elsewhere. `gaps`: what could not be read, of 30 days.
     PermanentError where the snapshot cannot be read.
     """
     landing = Landing(settings.landing_dir)
@@ -34,8 +37,9 @@ def status(settings: Settings) -> dict[str, Any]:
         with open_snapshot(settings) as con:
             loaded = {(r["channel"], r["stream"]): r for r in ask(con, _LOADED)}
             about = ask(con, "SELECT * FROM about")[0]
-    keys = {(s.channel, s.name) for s in settings.streams} | set(landing.streams())
-    rows = [_row(landing, channel, stream, loaded.get((channel, stream), {})) for channel, stream in sorted(keys)]
+    options = {(s.channel, s.name): s.options for s in settings.streams}
+    keys = set(options) | set(landing.streams())
+    rows = [_row(landing, *key, loaded.get(key, {}), options.get(key, {})) for key in sorted(keys)]
     return {
         "streams": rows,
         "snapshot": settings.analytics if about else None,
@@ -44,17 +48,20 @@ def status(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    landing: Landing, channel: str, stream: str, loaded: dict[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
     sequences = landing.sequences(channel, stream)
     newer = [n for n in sequences if n > loaded.get("sequence", -1)]
-    waiting, landed, note = 0, None, None
+    waiting, landed, note, now = 0, None, None, datetime.now(UTC)
+    cursor: dict[str, Any] | None = None
     for n in sorted({*newer, *sequences[-1:]}):
         try:
             footer = landing.footer(BatchRef(channel, stream, n))
         except PermanentError as error:  # one torn file must not hide the other streams
             note = note or str(error)
             continue
-        landed = footer.landed_at
+        landed, cursor = footer.landed_at, footer.cursor
         waiting += footer.rows if n in newer else 0
     return {
         "stream": f"{channel}/{stream}",
@@ -65,6 +72,8 @@ def _row(landing: Landing, channel: str, stream: str, loaded: dict[str, Any]) ->
         "last_said": _wib(loaded.get("last_said")),
         "quarantined": loaded.get("quarantined", 0),
         "note": note,
+        "costs": costs_of(cursor, options, now),
+        "gaps": late_gaps(cursor, now),
     }
 
 

@@ -47,9 +47,9 @@ def ran(tmp_path: Path, make_settings: Make) -> Settings:
 
 
 COMMANDS = (
-    "run", "import", "status", "trace", "audit", "rebuild", "doctor",
+    "run", "import", "status", "trace", "audit", "rebuild", "doctor", "intake",
     "model train", "model evaluate", "model list", "model rollback",
-    "gazetteer install",
+    "gazetteer install", "mapping new", "mapping list", "mapping show", "desk template",
     "review list", "review decide",
 )  # fmt: skip
 
@@ -58,7 +58,7 @@ COMMANDS = (
 def test_every_command_teaches_itself(command: str) -> None:
     result = kanal(*command.split(), "--help")
     assert result.exit_code == 0
-    assert "--json" in result.stdout
+    assert ("--json" in result.stdout) == (command != "intake")  # which prints no result
     assert len(result.stdout) > 400
 
 

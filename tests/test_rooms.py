@@ -20,6 +20,9 @@ MAY = {
     "sinks": {"contracts", "errors", "settings", "sinks"},
 }
 FOUNDATIONS = {"contracts", "errors", "settings"}
+DOORS = {"defs", "definitions", "cli", "commands", "intake"}
+# What faces the public can append to landing: it knows nothing that reads a report.
+INTAKE = FOUNDATIONS | {"intake", "sources", "sinks.landing"}
 
 
 def modules() -> list[Path]:
@@ -71,15 +74,29 @@ def test_only_the_front_door_imports_dagster() -> None:
 
 def test_nothing_imports_the_front_doors() -> None:
     for path in modules():
-        if room_of(path) not in ("defs", "definitions", "cli", "commands"):
-            assert not ours(path) & {"defs", "definitions", "cli", "commands"}, path
+        if room_of(path) not in DOORS:
+            assert not ours(path) & DOORS, path
+    for path in (PIPELINES / "intake").glob("*.py"):
+        assert not ours(path) & (DOORS - {"intake"}), path
+
+
+@pytest.mark.parametrize("path", sorted((PIPELINES / "intake").glob("*.py")), ids=lambda p: p.name)
+def test_what_faces_the_public_can_append_to_landing_and_nothing_else(path: Path) -> None:
+    known = {name.removeprefix("pipelines.") for name in imports(path) if name.startswith("pipelines.")}
+    assert {name for name in known if not any(name == may or name.startswith(f"{may}.") for may in INTAKE)} == set()
+
+
+def test_the_intake_that_runs_has_loaded_neither_the_warehouse_nor_the_crm() -> None:
+    code = "import sys, pipelines.intake.server; print(*sorted({'duckdb', 'psycopg', 'spacy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_asking_the_command_line_for_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from pipelines.cli import app;"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0;"
-        "print(*sorted({'dagster', 'spacy', 'pandas', 'duckdb', 'pyarrow'} & set(sys.modules)))"
+        "print(*sorted({'dagster', 'spacy', 'pandas', 'duckdb', 'pyarrow', 'starlette', 'uvicorn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
@@ -91,7 +108,7 @@ def test_a_whole_run_loads_no_dagster() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize("room", [*ROOMS, "defs", "commands"])
+@pytest.mark.parametrize("room", [*ROOMS, "defs", "commands", "intake"])
 def test_every_room_opens_by_saying_what_belongs_there_and_what_does_not(room: str) -> None:
     sign = ast.get_docstring(ast.parse((PIPELINES / room / "__init__.py").read_text("utf-8"))) or ""
     assert len(sign) > 60

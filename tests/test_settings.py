@@ -68,6 +68,11 @@ def test_the_environment_says_where_data_lies_and_which_file_counts(
         ("[alerts]\nto = 'ops@example.com'\n", r"to in \[alerts\] must be a list"),
         ("[alerts]\nwebhook_env = 5\n", r"webhook_env in \[alerts\] must be the name of an environment variable"),
         ("[crm]\nurl_env = 5\n", r"url_env in \[crm\] must be the name of an environment variable"),
+        ("[intake]\nmonitors = ['sini']\n", r"monitors in \[intake\]: 'sini'"),
+        ("[intake]\ntrusted_proxies = '127.0.0.1'\n", r"trusted_proxies in \[intake\] must be a list"),
+        ("[intake]\npublic_url = 'masuk.example.id'\n", r"public_url in \[intake\] must be as https://"),
+        ("[intake]\nper_second = 0\n", "per_second must be a number from 0.1"),
+        ('[[stream]]\nchannel = "a"\nname = "b"\nsource = "webhook"\ndialect = "x"\n', "a/b: dialect 'x' is not one of jasmin, json"),
         ("crm = 5\n", r"crm must be a section, written \[crm\]"),
         ("[stream]\nchannel = 'a'\n", r"write each stream as \[\[stream\]\]"),
         ("[[stream]]\nchannel = 'a'\nname = 'b'\nsource = 'imap'\ntoken_env = 5\n", r"token_env in \[\[stream\]\] number 1"),
@@ -109,3 +114,25 @@ def test_the_samples_settings_are_good_and_every_channel_of_theirs_is_registered
     registry = knowledge.channels(found)
     assert len(registry) == 16
     assert {s.channel for s in found.streams} == set(registry)
+
+
+def test_a_webhook_stream_carries_its_dialect_and_an_overlay_goes_before_ours(tmp_path: Path) -> None:
+    (tmp_path / "dialek.toml").write_text(
+        '[[dialect]]\nid = "kannel"\nname = "Lain"\n[[dialect]]\nid = "baru"\n', "utf-8"
+    )
+    entry = '[[stream]]\nchannel = "sms"\nname = "{0}"\nsource = "webhook"\ndialect = {1}\n'
+    streams = "".join(
+        entry.format(*s) for s in (("a", '"kannel"'), ("b", '"baru"'), ("c", '"json"'), ("d", '{id = "x"}'))
+    )
+    found = made(tmp_path, f'[kanal]\ndialects = ["dialek.toml"]\n{streams}').streams
+    assert [s.options["dialect"].get("name") for s in found] == ["Lain", None, "JSON, for partner systems", None]
+    assert found[3].options["dialect"] == {"id": "x"}
+
+
+def test_a_dialect_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    entry = '[kanal]\ndialects = ["dialek.toml"]\n[[stream]]\nchannel = "a"\nname = "b"\nsource = "webhook"\ndialect = "json"\n'
+    with pytest.raises(SettingsError, match=r"dialek.toml cannot be read"):
+        made(tmp_path, entry)
+    (tmp_path / "dialek.toml").write_text("[[dialect]]\nname = 'x'\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"dialek.toml: write each dialect as \[\[dialect\]\] with an id"):
+        made(tmp_path, entry)

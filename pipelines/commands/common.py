@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.errors import KanalError
+from pipelines.errors import KanalError, SettingsError
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -27,6 +27,19 @@ def settings_of(config: Path | None) -> Settings:
     from pipelines import settings
 
     return settings.load(config)
+
+
+def started(config: Path | None) -> Settings:
+    """The settings named; models/ as it comes where there are none yet: whoever starts has no kanal.toml."""
+    from pipelines import settings
+
+    if config is None:
+        try:
+            config = settings.find()
+        except SettingsError:
+            here = Path.cwd()
+            return settings.Settings(here / "kanal.toml", here / "data", settings.default_models_dir(), ())
+    return settings_of(config)
 
 
 @contextmanager

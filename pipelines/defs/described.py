@@ -52,8 +52,8 @@ def catalogue_entry(source: str) -> str:
     return told.partition("\nOptions in kanal.toml")[0].strip()
 
 
-def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
-    """Counts of a landing run, in all and per stream."""
+def pulled_metadata(pulled: Sequence[Pulled], costs: Mapping[str, Mapping[str, Any]]) -> Metadata:
+    """Counts of a landing run, in all and per stream; costs: today's of the streams that cost something."""
     rows = [
         {
             "stream": p.stream,
@@ -61,6 +61,9 @@ def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
             "batches": p.batches,
             "seconds": round(p.seconds, 2),
             "state": "stopped" if p.error else "done",
+            "gaps": len(p.gaps),
+            "reads_today": costs[p.stream]["posts"] + costs[p.stream]["owned"] if p.stream in costs else 0,
+            "usd_today": costs[p.stream]["usd"] if p.stream in costs else 0.0,
         }
         for p in pulled
     ]
@@ -68,7 +71,13 @@ def pulled_metadata(pulled: Sequence[Pulled]) -> Metadata:
         "messages": sum(p.messages for p in pulled),
         "seconds": round(sum(p.seconds for p in pulled), 2),
         "streams": _table(rows),
+        **({"reads_today": sum(r["reads_today"] for r in rows), "usd_today": _usd(rows)} if costs else {}),
+        **({"gaps": "\n".join(g for p in pulled for g in p.gaps)} if any(p.gaps for p in pulled) else {}),
     }
+
+
+def _usd(rows: Sequence[Mapping[str, Any]]) -> float:
+    return round(sum(row["usd_today"] for row in rows), 6)
 
 
 def loaded_metadata(loaded: Loaded) -> Metadata:

@@ -5,14 +5,14 @@ are in no pool. A new channel or stream appears when Dagster reloads the code lo
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import orjson
 
-from pipelines import flow
+from pipelines import flow, heads
 from pipelines import knowledge as known
 from pipelines.contracts import LANDED, WIB, Stream
 from pipelines.defs import backlog, described
@@ -22,10 +22,20 @@ from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 
 GROUP = "landing"
-SPOKE = "spoke_lately"
+SPOKE, WHOLE = "spoke_lately", "nothing_lost"
+_LATELY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
-_KINDS = {"export": "file", "imap": "mail", "sms": "sms", "twitter": "x", "facebook": "facebook", "feedback": "crm"}
+_KINDS = {
+    "export": "file",
+    "imap": "mail",
+    "sms": "sms",
+    "twitter": "x",
+    "facebook": "facebook",
+    "webhook": "http",
+    "form": "html",
+    "feedback": "crm",
+}
 
 
 def key_of(channel: str) -> dg.AssetKey:
@@ -88,7 +98,12 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         # Whether the channel was asked; whether it said anything is the check's.
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_asked_within(settings)),
         metadata={"dagster/column_schema": described.table_schema(LANDED)},
-        check_specs=[dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams))] if speaks else [],
+        check_specs=[
+            dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams)),
+            dg.AssetCheckSpec(WHOLE, asset=key, description="No run of the last day found a gap that cannot be read."),
+        ]
+        if speaks
+        else [],
     )
     def land(context: dg.AssetExecutionContext, kanal: Kanal) -> Iterator[dg.MaterializeResult]:
         try:
@@ -109,11 +124,13 @@ def _land(
     stopped = [p.error for p in pulled if p.error]
     if len(stopped) < len(pulled):
         landing, today = Landing(settings.landing_dir), now.astimezone(WIB).date()
-        metadata = described.pulled_metadata(pulled) | {
+        cursors = {s.key: landing.head(s).cursor for s in streams}
+        costs = {s.key: c for s in streams if (c := heads.costs_of(cursors[s.key], s.options, now))}
+        metadata = described.pulled_metadata(pulled, costs) | {
             "dagster/partition_row_count": sum(backlog.rows_of_day(landing, s.channel, s.name, today) for s in streams),
             "path": dg.MetadataValue.path(settings.landing_dir / channel),
         }
-        checks = [_spoke(landing, streams, now)] if checked else []
+        checks = [_spoke(landing, streams, now), _whole(cursors, now)] if checked else []
         yield dg.MaterializeResult(metadata=metadata, check_results=checks)
     if stopped:
         raise _together(stopped)
@@ -151,6 +168,17 @@ def _spoke(landing: Landing, streams: tuple[Stream, ...], now: datetime) -> dg.A
         severity=dg.AssetCheckSeverity.WARN,
         description=f"silent: {', '.join(silent)}" if silent else "every stream has spoken lately",
         metadata={"streams": dg.MetadataValue.table(rows)},
+    )
+
+
+def _whole(cursors: Mapping[str, dict[str, Any] | None], now: datetime) -> dg.AssetCheckResult:
+    """Whether nothing was found lost lately."""
+    gaps = [heads.tell_gap(key, g) for key, cursor in cursors.items() for g in heads.late_gaps(cursor, now, _LATELY)]
+    return dg.AssetCheckResult(
+        check_name=WHOLE,
+        passed=not gaps,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(gaps) if gaps else "nothing was lost",
     )
 
 

@@ -5,13 +5,14 @@ away, and the alert is lost. Here the cursor moves when people were told. Texts 
 words only: what an unforeseen error says may quote a message, so its type stands for it.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import orjson
 
-from pipelines import alerts, flow
+from pipelines import alerts, flow, heads
 from pipelines.contracts import WIB
 from pipelines.defs import backlog
 from pipelines.defs.landing import channels_of, job_name, key_of
@@ -131,7 +132,8 @@ def _root_class(error: object) -> str:
 @dg.sensor(
     minimum_interval_seconds=3600,  # each stream falls silent at its own minute, and none is urgent to the minute
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells people of channels that Dagster did not ask in time, and of streams that fell silent; once, then once a day.",
+    description="Tells people of channels that Dagster did not ask in time, and of streams that fell silent; once, then once a day."
+    " Of gaps that cannot be read it tells once.",
 )
 def tell_silence(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.SensorResult | dg.SkipReason:
     settings, now = kanal.settings(), flow.utc_now()
@@ -139,12 +141,13 @@ def tell_silence(context: dg.SensorEvaluationContext, kanal: Kanal) -> dg.Sensor
         return dg.SkipReason(_NOBODY)
     told: dict[str, str] = orjson.loads(context.cursor or "{}")
     today = now.astimezone(WIB).date().isoformat()
-    found = dict([*not_asked(context.instance, channels_of(settings)), *silent(settings, now)])
-    new = [what for what in found if told.get(what) != today]
+    lost_now = dict(lost(settings, now))
+    found = dict([*not_asked(context.instance, channels_of(settings)), *silent(settings, now)]) | lost_now
+    new = [what for what in found if told.get(what) != today and not (what in lost_now and what in told)]
     if new:
         alerts.tell(
             settings.alerts,
-            f"Kanal: {len(new)} channels or streams are silent",
+            f"Kanal: {len(new)} channels or streams are silent or lost something",
             "\n".join(found[w] for w in sorted(new)),
         )
     return dg.SensorResult(
@@ -163,6 +166,15 @@ def not_asked(instance: dg.DagsterInstance, channels: Sequence[str]) -> Iterator
                 f"asked {channel}",
                 f"- {channel}: {job_name(channel)} has not succeeded for too long; is its schedule on?",
             )
+
+
+def lost(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
+    """(key, words) of what could not be read, as the runs of the last 30 days found out."""
+    landing = Landing(settings.landing_dir)
+    for stream in settings.streams:
+        with contextlib.suppress(PermanentError):  # `silent` tells of a landing that cannot be read
+            for gap in heads.late_gaps(landing.head(stream).cursor, now):
+                yield f"gap {stream.key} {gap['what']} {gap['from']}", f"- {heads.tell_gap(stream.key, gap)}"
 
 
 def silent(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:

@@ -247,6 +247,37 @@ FIGURES: dict[str, Mart] = {
         hours_since_landed=(REAL, "Hours from last_landed_at to the snapshot"),
         hours_since_said=(REAL, "Hours from last_occurred_at to the snapshot"),
     ),
+    "gaps": mart(
+        "What could not be read: an API had forgotten it before Kanal asked. Figures of these times are too low.",
+        """
+        SELECT channel, channel_name, stream, what, begun_at, ended_at, found_at, fill
+        FROM _gaps LEFT JOIN snap.channels USING (channel) ORDER BY channel, stream, begun_at, what
+        """,
+        channel=(TEXT, "Channel id"),
+        channel_name=(TEXT, "Name of the channel"),
+        stream=(TEXT, "Stream of it"),
+        what=(TEXT, "What is missing"),
+        begun_at=(TIME, "Nothing older is missing"),
+        ended_at=(TIME, "Nothing newer is missing"),
+        found_at=(TIME, "When a run found out"),
+        fill=(TEXT, "How to fill it; a filled gap stays on record"),
+    ),
+    "reading_costs": mart(
+        "What reading paid APIs cost, by UTC day, of the last 35 days. Counted by Kanal; the bill is the vendor's.",
+        """
+        SELECT channel, channel_name, stream, day, posts, owned, users, media, usd
+        FROM _costs LEFT JOIN snap.channels USING (channel) ORDER BY day, channel, stream
+        """,
+        channel=(TEXT, "Channel id"),
+        channel_name=(TEXT, "Name of the channel"),
+        stream=(TEXT, "Stream of it"),
+        day=(DAY, "Day in UTC, as X bills"),
+        posts=(BIG, "Posts read, those that others refer to among them"),
+        owned=(BIG, "Mentions of the app owner's own account read"),
+        users=(BIG, "Authors read"),
+        media=(BIG, "Descriptions of pictures and videos read"),
+        usd=(REAL, "US$ at the prices of kanal.toml"),
+    ),
     "about": mart(
         "One row: what this snapshot is.",
         f"""

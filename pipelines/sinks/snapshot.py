@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,16 +20,18 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.contracts import WIB, describe
-from pipelines.errors import TransientError
+from pipelines.contracts import BIG, DAY, REAL, TEXT, TIME, WIB, describe
+from pipelines.errors import PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks import duck, marts
+from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.mart_rows import UNKNOWN, UNKNOWN_NAME, Mart
 from pipelines.sinks.warehouse import Warehouse
 
 _FILE = re.compile(r"analytics-(\d+)\.duckdb")
 _HALF_BUILT = "building.duckdb"  # the writer's lock is held while building: there is only ever one
 _OWN = {"_crm": "Status dari CRM", "_review": "Keputusan pemeriksa"}  # the pipeline's own channels stand in no registry
+_COUNTED = ("posts", "owned", "users", "media")
 _AREAS = ("kelurahan_code", "kelurahan", "kecamatan_code", "kecamatan", "kota_code", "kota")
 
 
@@ -77,7 +79,7 @@ def build(settings: Settings, warehouse: Warehouse, names: Names, now: datetime)
             folder.mkdir(parents=True)
             folder.chmod(0o750)  # whatever the writer's umask says: analysts read here
         _remove(temp)  # of a run that was killed while building
-        _fill(warehouse, temp, names, now)
+        _fill(warehouse, temp, names, now, _heads(Landing(settings.landing_dir)))
         temp.chmod(0o640)
         _sync(temp)
         temp.rename(path)
@@ -111,11 +113,11 @@ def prune(settings: Settings, *, keep: int) -> None:
 # --- building -------------------------------------------------------------------------------
 
 
-def _fill(warehouse: Warehouse, path: Path, names: Names, now: datetime) -> None:
+def _fill(warehouse: Warehouse, path: Path, names: Names, now: datetime, heads: Mapping[str, pa.Table]) -> None:
     con, values = warehouse.con, {"now": now, "state": _state(warehouse)}
     con.execute(f"ATTACH {duck.quote(str(path))} AS snap (STORAGE_VERSION 'v1.0.0')")
     try:
-        with _registered(con, names), duck.bare_transaction(con):
+        with _registered(con, names, heads), duck.bare_transaction(con):
             for name, mart in marts.MARTS.items():
                 _create(con, name, mart, {key: value for key, value in values.items() if f"${key}" in mart.sql})
         con.execute("CHECKPOINT snap")
@@ -137,9 +139,9 @@ def _create(con: duckdb.DuckDBPyConnection, name: str, mart: Mart, values: Mappi
 
 
 @contextmanager
-def _registered(con: duckdb.DuckDBPyConnection, names: Names) -> Iterator[None]:
-    """The names as tables that marts read: _categories, _agencies, _channels, _alarms, _areas."""
-    tables: dict[str, pa.Table] = {}
+def _registered(con: duckdb.DuckDBPyConnection, names: Names, heads: Mapping[str, pa.Table]) -> Iterator[None]:
+    """What marts read beside the warehouse: _categories, _agencies, _channels, _alarms, _areas, and `heads`."""
+    tables: dict[str, pa.Table] = dict(heads)
     for table, key, known in (
         ("_categories", "category", {**names.categories, UNKNOWN: UNKNOWN_NAME}),
         ("_agencies", "agency_id", names.agencies),
@@ -156,6 +158,32 @@ def _registered(con: duckdb.DuckDBPyConnection, names: Names) -> Iterator[None]:
     finally:
         for table in tables:
             con.unregister(table)
+
+
+def _heads(landing: Landing) -> dict[str, pa.Table]:
+    """What the streams' newest cursors tell people, as _gaps and _costs; see contracts.Batch."""
+    gaps: list[dict[str, Any]] = []
+    costs: list[dict[str, Any]] = []
+    for channel, stream in landing.streams():
+        own = {"channel": channel, "stream": stream}
+        try:
+            newest = landing.sequences(channel, stream)[-1:]
+            cursor = landing.footer(BatchRef(channel, stream, newest[0])).cursor if newest else {}
+        except PermanentError:  # a torn file is told where it is loaded; the others stay on show
+            continue
+        for gap in cursor.get("gaps", []):
+            begun, ended, found = (datetime.fromisoformat(gap[k]) for k in ("from", "to", "found_at"))
+            told = {"what": gap["what"], "fill": gap["fill"]}
+            gaps.append(own | told | {"begun_at": begun, "ended_at": ended, "found_at": found})
+        for day, row in cursor.get("spend", {}).items():
+            costs.append(own | {"day": date.fromisoformat(day)} | {k: row.get(k, 0) for k in (*_COUNTED, "usd")})
+    named = [("channel", TEXT), ("stream", TEXT)]
+    lost = [("what", TEXT), ("fill", TEXT), ("begun_at", TIME), ("ended_at", TIME), ("found_at", TIME)]
+    paid = [("day", DAY), *((name, BIG) for name in _COUNTED), ("usd", REAL)]
+    return {
+        "_gaps": pa.Table.from_pylist(gaps, schema=pa.schema([*named, *lost])),
+        "_costs": pa.Table.from_pylist(costs, schema=pa.schema([*named, *paid])),
+    }
 
 
 # --- the last one ---------------------------------------------------------------------------

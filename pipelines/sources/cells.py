@@ -43,14 +43,24 @@ _DAY_FIRST = re.compile(
     re.IGNORECASE,
 )
 _YEAR_FIRST = re.compile(rf"(\d{{4}})[/.-](\d{{1,2}})[/.-](\d{{1,2}})(?:[\st,]{{1,3}}{_CLOCK})?", re.IGNORECASE)
+_SAID_CLOCK = re.compile(
+    r"\s(?P<word>(?:pukul|jam|pkl\.?)\s{0,2})?(?P<hour>\d{1,2})(?:[.:](?P<minute>\d{2}))?\s?(?P<half>pagi|siang|sore|malam)?$",
+    re.IGNORECASE,
+)
+_PART_OF_DAY = re.compile(r"\s0[.,](\d{3,17})$")
 _ZONE = re.compile(r"\s?\(?\b(WIB|WITA|WIT|UTC|GMT)\)?$", re.IGNORECASE)
 _ZONES = {"WIB": 7, "WITA": 8, "WIT": 9, "UTC": 0, "GMT": 0}
 _SERIAL = re.compile(r"\d{5}(?:[.,]\d{1,17})?")
+_SERIAL_DAY = re.compile(r"(\d{5})\s+(?=\d{1,2}[.:])")
 _EXCEL_DAYS = range(20_000, 80_000)  # 1954 to 2119: what is a day and no other number
 _EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel knows no zone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"[+\-\u2212]?\s?\d{1,15}(?:[.,]\d{1,20})?")
+_RT_RW = re.compile(
+    r"(?:rt\W{0,3})?(\d{1,3})\W{1,5}rw\W{0,3}(\d{1,3})|(?:rt/rw\W{0,3})?(\d{1,3})\s?[/.\-]\s?(\d{1,3})", re.IGNORECASE
+)
+_RT_OR_RW = re.compile(r"(rt|rw)\W{0,3}(\d{1,3})", re.IGNORECASE)
 _MARKUP = re.compile(r"</?(?:p|br|div|span|li|ul|ol|b|i|u|strong|em|a|table|td|tr)\b[^<>]{0,500}>", re.IGNORECASE)
 _LITERAL = re.compile(r"\\{1,4}r\\{1,4}n|\\{1,4}[nr]")
 _LIST = re.compile(r"[\n;|]|,(?=\s{0,9}https?://)|(?<=\w\.\w{3}),|(?<=\w\.\w{4}),")
@@ -102,6 +112,20 @@ def pair(cell: str) -> tuple[str, str] | None:
     return (found[1], found[0]) if swapped else (found[0], found[1])
 
 
+def rt_rw(cell: str) -> str | None:
+    """ "003/005", "RT 3 RW 5", "rt.3/rw.5" -> "RT 3 RW 5"; a lone RT or RW as it is.
+
+    None for what Excel took for a day: of "2026-05-03" nobody knows which was the RT.
+    """
+    text = " ".join(cell.split())
+    if found := _RT_RW.fullmatch(text):
+        rt, rw = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return f"RT {int(rt)} RW {int(rw)}"
+    if found := _RT_OR_RW.fullmatch(text):
+        return f"{found[1].upper()} {int(found[2])}"
+    return None
+
+
 def stamp(value: object) -> datetime | None:
     """A time as programs write it (ISO 8601 with its zone), in UTC; None for anything else."""
     try:
@@ -127,9 +151,26 @@ def moment(cell: str, *, formats: Sequence[str], zone: tzinfo) -> datetime | Non
         return None
 
 
+def _spelled_clock(text: str) -> str:
+    """Clocks as people write them behind a date -> 8:30: "jam 8", "pukul 2 siang", Excel's part of a day (0.354)."""
+    if part := _PART_OF_DAY.search(text):
+        seconds = round(float(f"0.{part[1]}") * 86_400)
+        return f"{text[: part.start()]} {seconds // 3600}:{seconds // 60 % 60:02}"
+    if not (said := _SAID_CLOCK.search(text)):
+        return text
+    hour, minute, half = int(said["hour"]), said["minute"] or "00", (said["half"] or "").lower()
+    if not (said["word"] or half) or (half and not hour <= 12):
+        return text
+    later = {"siang": range(1, 5), "sore": range(1, 8), "malam": range(5, 12)}.get(half, range(0))
+    return f"{text[: said.start()]} {hour + 12 if hour in later else hour}:{minute}"
+
+
 def _moment(text: str, formats: Sequence[str], zone: tzinfo) -> datetime | None:
     if said := _ZONE.search(text):
         text, zone = text[: said.start()], timezone(timedelta(hours=_ZONES[said[1].upper()]))
+    text = _spelled_clock(text)
+    if (day := _SERIAL_DAY.match(text)) and int(day[1]) in _EXCEL_DAYS:  # a day's number, and a clock of its own
+        text = f"{(_EXCEL_ZERO + timedelta(days=int(day[1]))).date()} {text[day.end() :]}"
     for shape in formats:
         try:
             return _aware(datetime.strptime(text, shape), zone)  # noqa: DTZ007 - the zone is put in here

@@ -30,7 +30,11 @@ Options in kanal.toml ([[stream]]; give the tables last):
   header_row      row of the column names (the first of 20 that has all declared columns)
   sheets          sheets of a workbook (all visible ones that have the columns)
   records         JSON: where the array stands, such as "data.reports" (the file is the array)
+  records_key     JSON: the reports stand in an object by their keys; the column that a key becomes
   short_rows      "aside", or "keep" where an exporter leaves out empty cells at the end ("aside")
+  skip_sheets     sheets that hold no reports, whatever their columns
+  by_hand         table: how to read a sheet that people fill in; see by_hand.py
+  must_read       fields without which, or with an unreadable one, a row is set aside
   fill_down       columns whose blank cells repeat the one above, as merged cells do
   only            table: column -> value or values; other rows are not this stream's
   optional        fields whose columns a file may lack
@@ -59,9 +63,11 @@ Fields of `columns`:
   author_ref      account or number of the author (the e-mail address or phone, where it is not there)
   author_name, contact_phone, contact_email, sender_level (verified, claimed, anonymous)
   address, kelurahan, kecamatan, kota
+  rt_rw           RT and RW of the address, in whatever way they stand in one cell
   lat, lon        degrees, WGS84; or `point` with both; accuracy_m in metres
   category, agency, status   as the source names them
   private         see private_values
+  anonymous       by the same words: name and contacts stay in landing, and the sender counts as anonymous
   attachments     addresses or names of files; or yes, no or a count of photos
   conversation_ref, source_url
 """
@@ -82,6 +88,7 @@ import orjson
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources import tables
+from pipelines.sources.headings import fold
 from pipelines.sources.inbox import Book
 from pipelines.sources.mail_text import clean
 from pipelines.sources.mapping import Plan, plan_of
@@ -322,4 +329,4 @@ def _payload(cells: dict[str, str]) -> bytes:
 
 
 def _folded(cells: dict[str, str]) -> dict[str, str]:
-    return {tables.fold(column): cell for column, cell in cells.items()}
+    return {fold(column): cell for column, cell in cells.items()}

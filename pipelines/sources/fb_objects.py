@@ -43,7 +43,10 @@ def read_page(page: Any, name: PurePosixPath, fetched: datetime) -> list[Message
 
 
 def messages_of(item: dict[str, Any], edge: str | None, fetched: datetime, origin: str | None = None) -> list[Message]:
-    """One object and the comments nested in it. edge: the list of the page it stood in, if known."""
+    """One object and the comments nested in it, or the messages of a conversation. edge: the list of
+    the page it stood in, if known."""
+    if "messages" in item:
+        return thread_of(records(record(item["messages"]).get("data")), word(item.get("id")), fetched)
     own = {key: value for key, value in item.items() if key != "comments"}
     kind = _kind_of(own)
     first = _message(kind, own, None, edge, fetched, origin or edge or "")
@@ -59,6 +62,16 @@ def comments_of(
     return [_message("comment", c, post_id, edge, fetched, origin or f"{edge} comments") for c in comments]
 
 
+def thread_of(messages: list[dict[str, Any]], talk: str | None, fetched: datetime) -> list[Message]:
+    """Private messages of one conversation; talk: its id."""
+    return [_message("message", m, None, "conversations", fetched, "conversations", talk) for m in messages]
+
+
+def is_withheld(message: dict[str, Any]) -> bool:
+    """Whether Facebook tells of a private message that it exists, and nothing of it."""
+    return not {"from", "message", "attachments", "sticker"} & set(message)
+
+
 def _kind_of(item: dict[str, Any]) -> str:
     if "to" in item or str(item.get("id", "")).startswith("m_"):
         return "message"
@@ -68,9 +81,15 @@ def _kind_of(item: dict[str, Any]) -> str:
 
 
 def _message(
-    kind: str, item: dict[str, Any], post_id: str | None, edge: str | None, fetched: datetime, origin: str
+    kind: str,
+    item: dict[str, Any],
+    post_id: str | None,
+    edge: str | None,
+    fetched: datetime,
+    origin: str,
+    talk: str | None = None,
 ) -> Message:
-    context = {"kind": kind, "edge": edge, "post_id": post_id}
+    context = {"kind": kind, "edge": edge, "post_id": post_id, "conversation_id": talk}
     payload = to_bytes({**{k: v for k, v in context.items() if v}, "object": item})
     version = _version_of(item)
     ref = word(item.get("id")) or f"sha256:{_hash(word(item.get('permalink_url')) or version)}"
@@ -125,7 +144,9 @@ def decode(message: Message, stream: Stream) -> Draft:
         author_name=word(sender.get("name")),
         contact_email=_email_of(sender),
         sender_level="claimed" if author else "anonymous",
-        conversation_ref=word(payload.get("post_id")) or _thread_of(kind, ref, page_id),
+        conversation_ref=word(payload.get("post_id"))
+        or word(payload.get("conversation_id"))
+        or _thread_of(kind, ref, page_id),
         source_url=_address(item.get("permalink_url")),
         private=kind == "message" or item.get("is_private") is True,
         attachments=files,

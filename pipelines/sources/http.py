@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from pipelines.contracts import Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
@@ -25,10 +28,12 @@ from pipelines.settings import secret
 
 T = TypeVar("T")
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _CONNECT_SECONDS = 10.0
+_PATIENCE = 5  # a whole answer may take so many times the longest silence
+_CHUNK, _MOST = 65_536, 64_000_000  # bytes at a time, and of one answer
 _SECRET = re.compile(
-    r"(?i)(?P<key>(?:access_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
+    r"(?i)(?P<key>(?:access_token|input_token|appsecret_proof|client_secret)(?:=|%3D)|\bBearer\s+)[^&\s'\"<>)]+"
     r"|\bEAA[A-Za-z0-9]{16,}|(?P<user>//)[^/@\s]+(?=@)"
 )
 _CHATTY = ("tweepy.client", "urllib3.connectionpool", "urllib3.util.retry")
@@ -72,7 +77,7 @@ class _Transport(HTTPAdapter):
         if self._base:
             _, _, path, query, fragment = urlsplit(str(request.url))
             request.url = urlunsplit((self._base.scheme, self._base.netloc, path, query, fragment))
-            if self._base.hostname in _LOOPBACK:
+            if self._base.hostname in LOOPBACK:
                 kw["proxies"] = None
         kw["timeout"] = kw.get("timeout") or self._timeout
         return super().send(request, **kw)
@@ -90,7 +95,8 @@ class Api:
         return redact(f"{self.key}: {self.name} {what}", self.hidden)
 
     def ask(self, call: Callable[..., T], *args: Any, **kw: Any) -> T:
-        """`call(*args, **kw)`. Raises TransientError where the network failed, with no secret in it.
+        """`call(*args, **kw)`. Raises TransientError where the network failed, PermanentError where the
+        client did, with no secret in it.
 
         The error is raised outside the handler: `from None` alone would keep the original, whose
         text and frames hold the token, as its context.
@@ -104,6 +110,8 @@ class Api:
             failure = TransientError(self.say("did not answer in time; the next pull tries again"))
         except requests.RequestException as error:
             failure = TransientError(self.say(f"could not be read ({_reason(error)}); the next pull tries again"))
+        except Exception as error:  # noqa: BLE001 - the client's own fault, with the token in the locals of its frames
+            failure = PermanentError(self.say(f"could not be asked: {_fault(error)}; report this as a fault of Kanal"))
         raise failure.with_traceback(None)
 
 
@@ -111,7 +119,8 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
     """A session for `prefix` whose every answer passes `on_answer(response, body)`.
 
     body is the answer's JSON, or None where it is none. Options: `api_base`, another address of
-    the API (https, or http on this machine); `timeout_seconds` (30), the longest silence borne.
+    the API (https, or http on this machine); `timeout_seconds` (30), the longest silence borne; a
+    whole answer may take five times that.
     """
     session = requests.Session()
     for name in _CHATTY:
@@ -123,6 +132,7 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
 
     def check(response: requests.Response, **_: Any) -> None:
         # Before a redirect is followed: elsewhere neither timeout nor base would hold.
+        _read(response, seconds * _PATIENCE)
         on_answer(response, _json_of(response))
 
     session.hooks["response"].append(check)
@@ -159,6 +169,31 @@ def not_json(api: Api, status: int) -> TransientError:
     return TransientError(api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0)
 
 
+def _read(response: requests.Response, seconds: float) -> None:
+    """Read the body within `seconds`: a timeout alone bears a server that sends a byte now and then.
+
+    Raises requests' own errors: Timeout where it takes longer, ConnectionError where it is cut off
+    or has no end.
+    """
+    end, body = time.monotonic() + seconds, bytearray()
+    try:
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            body += chunk
+            if time.monotonic() > end:
+                raise requests.Timeout
+            if len(body) > _MOST:
+                raise requests.ConnectionError(f"an answer of more than {_MOST:,} bytes")
+    except (HTTPError, OSError) as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        kind = requests.Timeout if isinstance(error, ReadTimeoutError) else requests.ConnectionError
+        raise kind(error) from None
+    finally:
+        response.raw.release_conn()
+    response._content = bytes(body)
+    response._content_consumed = True  # type: ignore[attr-defined] # requests' own, untyped
+
+
 def _json_of(response: requests.Response) -> Any:
     try:
         return json.loads(response.content)
@@ -171,12 +206,21 @@ def _base_of(stream: Stream) -> str | None:
     if base is None:
         return None
     parts = urlsplit(base) if isinstance(base, str) else urlsplit("")
-    plain = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    plain = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not parts.hostname or not (parts.scheme == "https" or plain) or parts.path.strip("/") or "@" in parts.netloc:
         raise SettingsError(
             f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"
         )
     return base
+
+
+def _fault(error: Exception) -> str:
+    """Type and place of an unforeseen error; never its words, which may quote anything."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _reason(error: requests.RequestException) -> str:

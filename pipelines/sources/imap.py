@@ -85,6 +85,17 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
         mailbox.close()
 
 
+def probe(stream: Stream, *, now: Callable[[], datetime]) -> str:
+    """Log in and open the folder, read-only; what it holds. Raises what `pull` would."""
+    if "source_dir" in stream.options:
+        return "reads a folder of files; no server is asked"
+    mailbox = Mailbox(stream)
+    try:
+        return f"logged in; folder {mailbox.folder} opens read-only and holds {mailbox.count:,} mails"
+    finally:
+        mailbox.close()
+
+
 def decode(message: Message, stream: Stream) -> Draft:
     """A mail -> Draft; see mail.decode."""
     return mail.decode(message, stream)

@@ -86,8 +86,11 @@ class _Window:
                 return value
 
 
-def objects(text: TextIO, path: Sequence[str]) -> Iterator[Item]:
+def objects(text: TextIO, path: Sequence[str], key: str | None = None) -> Iterator[Item]:
     """The objects of the array that `path` leads to; no path: the file is the array.
+
+    key: they may also stand in an object by their keys, {"101": {..}}; each key then becomes the field
+    of that name.
 
     Raises BadJsonError where the file is cut off or is no JSON; what was yielded before stays good.
     """
@@ -95,6 +98,9 @@ def objects(text: TextIO, path: Sequence[str]) -> Iterator[Item]:
     for name in path:
         if not _enter(window, name):
             raise BadJsonError(f"tidak punya daftar laporan di {'.'.join(path)}")
+    if key and window.peek() == "{":
+        yield from _by_key(window, key)
+        return
     if window.peek() == "{":
         raise BadJsonError("bukan daftar laporan; sebut letak daftarnya di opsi records")
     window.take("[")
@@ -104,6 +110,19 @@ def objects(text: TextIO, path: Sequence[str]) -> Iterator[Item]:
         value = window.value()
         yield Item(value if isinstance(value, dict) else None)
         if window.take(",", "]") == "]":
+            return
+
+
+def _by_key(window: _Window, key: str) -> Iterator[Item]:
+    window.take("{")
+    if window.peek() == "}":
+        return
+    while True:
+        name = window.value()
+        window.take(":")
+        value = window.value()
+        yield Item({key: name} | value if isinstance(value, dict) else None)
+        if window.take(",", "}") == "}":
             return
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,9 +56,10 @@ class Mailbox:
     def __init__(self, stream: Stream) -> None:
         self.key = stream.key
         self.folder = str(stream.options.get("folder", "INBOX"))
+        self._patience = _patience(stream)
         self._client = _connect(stream)
         try:
-            self.uidvalidity, self._uidnext, self._count = self._examine()
+            self.uidvalidity, self._uidnext, self.count = self._examine()
         except KanalError:
             self.close()
             raise
@@ -74,7 +77,7 @@ class Mailbox:
 
     def uids_after(self, last: int) -> Iterator[list[int]]:
         """Rising UIDs greater than `last`, in windows whose answers imaplib can take."""
-        if self._uidnext is None or self._count <= _UID_WINDOW:
+        if self._uidnext is None or self.count <= _UID_WINDOW:
             ranges = [f"{last + 1}:*"] if self._uidnext is None or self._uidnext > last + 1 else []
         else:
             firsts = range(last + 1, self._uidnext, _UID_WINDOW)
@@ -130,7 +133,8 @@ class Mailbox:
         from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, ProtocolError
 
         try:
-            return call(*args, **kw)
+            with _ended_after(self._patience, self._client):
+                return call(*args, **kw)
         except (IMAPClientAbortError, ProtocolError, *_BROKEN) as error:
             why: Exception = TransientError(
                 f"{self.key}: the mail server broke off ({_reason(error)}); the next pull goes on from here",
@@ -177,7 +181,8 @@ def _connect(stream: Stream) -> IMAPClient:
             if not client.has_capability("STARTTLS"):
                 raise PermanentError(f'{stream.key}: {host}:{port} offers no STARTTLS; set tls = "tls"')
             client.starttls(context)
-        login(client)
+        with _ended_after(_patience(stream), client):
+            login(client)
         return client
     except KanalError as error:
         failure: KanalError = error
@@ -198,6 +203,28 @@ def _connect(stream: Stream) -> IMAPClient:
         with contextlib.suppress(IMAPClientError, *_BROKEN):
             client.shutdown()
     raise failure.with_traceback(None)
+
+
+def _patience(stream: Stream) -> float:
+    """Seconds that one command may take in all: read_seconds bears a server that sends a byte now and then."""
+    return 5 * number_of(stream, "read_seconds", 60, 0.1, 3600)
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float, client: IMAPClient) -> Iterator[None]:
+    """Shuts the connection where what is inside takes longer, so that it fails."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            client.socket().shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _address(stream: Stream) -> tuple[str, int, str]:

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from pipelines.contracts import Draft, Stream, short_hash
-from pipelines.errors import SettingsError
+from pipelines.errors import RejectedMessage
 from pipelines.sources import cells
+from pipelines.sources.by_hand import Rules, plain
 from pipelines.sources.formats import ENCODINGS, FORMATS
+from pipelines.sources.headings import fold, loose
 from pipelines.sources.mail_text import MAX_CHARS, clean
-from pipelines.sources.tables import SEPARATORS, Layout, fold
+from pipelines.sources.options import Check
+from pipelines.sources.tables import SEPARATORS, Layout
 
 # What a column may fill, and the Draft's field where it is just text.
 _PLAIN = {
@@ -32,23 +34,30 @@ _PLAIN = {
     "category": "category_reported", "agency": "agency_reported", "status": "status_reported",
 }  # fmt: skip
 _SPECIAL = (
-    "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "private", "attachments",
+    "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "rt_rw", "private",
+    "anonymous", "attachments",
 )  # fmt: skip
 FIELDS = (*_SPECIAL, *_PLAIN)
 # Who said what, when and where: with no id of its own, a row is these. What clerks add later is not
 # among them, so that a status makes a new version and not a new report.
 _SAID = (
     "text", "title", "occurred_at", "author_ref", "author_name", "contact_phone", "contact_email", "address",
-    "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
+    "rt_rw", "kelurahan", "kecamatan", "kota", "point", "lat", "lon",
 )  # fmt: skip
 _LEVELS = ("verified", "claimed", "anonymous")
 _PRIVATE = (*cells.YES, "rahasia", "privat")
 _JOINS = {"text": "\n", "address": ", ", "id": "|", "attachments": "\n"}
 _OPTIONS = {
     "inbox", "pattern", "stale_hours", "settle_seconds", "batch_rows", "batch_bytes", "format", "encoding", "separator", "header_row",
-    "sheets", "records", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
-    "time_zone", "decimal", "private_values", "empty_values", "unescape_html", "literal_newlines",
+    "sheets", "records", "records_key", "short_rows", "fill_down", "columns", "constants", "extra", "only", "optional", "dates",
+    "time_zone", "decimal", "private_values", "empty_values", "unescape_html", "literal_newlines", "by_hand",
+    "skip_sheets", "must_read",
 }  # fmt: skip
+_MUST, _BE_READ = "Kolom", "di baris ini kosong atau tidak bisa dibaca. Perbaiki di berkas asal, lalu kirim ulang."
+_MUST_READ = {
+    "occurred_at": 'Tanggal di baris ini kosong atau bukan tanggal (misalnya "kemarin"). Tulis tanggalnya, misalnya'
+    ' 5/11/2026, atau "sda" kalau sama dengan baris di atasnya; lalu kirim ulang.',
+}
 _WHOLE = re.compile(r"(\d+)\.0+")
 _NO_ZERO = re.compile(r"8\d{8,11}")
 
@@ -82,6 +91,7 @@ class Plan:
     dates: tuple[str, ...]
     zone: tzinfo
     comma: bool | None
+    must_read: tuple[str, ...]
     private_values: tuple[str, ...]
     empty: frozenset[str]
     unescape: bool
@@ -116,7 +126,15 @@ class Plan:
     def time(self, name: str, row: Mapping[str, str]) -> datetime | None:
         """occurred_at or edited_at, aware UTC; None where there is none to be read."""
         cell = self._cell(name, row)
-        return cells.moment(cell, formats=self.dates, zone=self.zone) if cell else None
+        return self._moment(name, cell, row)[0] if cell else None
+
+    def _moment(self, name: str, cell: str, row: Mapping[str, str]) -> tuple[datetime | None, bool]:
+        """(time, whether all of it was read): of date and clock in two columns the date alone will do."""
+        if (found := cells.moment(cell, formats=self.dates, zone=self.zone)) is not None:
+            return found, True
+        pick = self.picks.get(name)
+        first = clean(row.get(pick.columns[0], "")).strip() if pick and not pick.first and len(pick.columns) > 1 else ""
+        return cells.moment(first, formats=self.dates, zone=self.zone) if first else None, False
 
     def _cell(self, name: str, row: Mapping[str, str]) -> str:
         """A field's text, else its constant; empty where the cell says that it is."""
@@ -127,28 +145,44 @@ class Plan:
 
     def draft(self, row: Mapping[str, str]) -> Draft:
         """What a row with folded columns means. Fields that hold something unreadable are named in
-        extra["unread"]: what they hold may be personal, and stays in landing."""
+        extra["unread"]: what they hold may be personal, and stays in landing. RejectedMessage where one that
+        must be read cannot be."""
         unread: list[str] = []
         plain = {target: self._cell(name, row) or None for name, target in _PLAIN.items()}
         draft = Draft(
             text=self._words("text", row),
             title=self._words("title", row) or None,
-            occurred_at=self._read("occurred_at", row, lambda _: self.time("occurred_at", row), unread),
+            occurred_at=self._occurred(row, unread),
             accuracy_m=self._read("accuracy_m", row, lambda c: cells.number(c, comma=self.comma), unread),
             private=cells.yes(self._cell("private", row), values=self.private_values),
             attachments=cells.files(self._cell("attachments", row)),
             **plain,  # type: ignore[arg-type]
         )
-        draft.address_text = self._words("address", row) or None
+        homes = self._read("rt_rw", row, cells.rt_rw, unread)
+        draft.address_text = ", ".join(filter(None, (self._words("address", row), homes))) or None
         draft.category_reported = self._words("category", row) or None
         draft.agency_reported = self._words("agency", row) or None
         self._contacts(draft)
+        if cells.yes(self._cell("anonymous", row), values=self.private_values):
+            draft.author_name = draft.contact_phone = draft.contact_email = None
+            draft.sender_level = "anonymous"
         if place := self._point(row, unread):
             draft.lat, draft.lon = place
         draft.extra = {name: text for folded, name in self.extra if (text := clean(row.get(folded, "")).strip())}
         if unread:
             draft.extra["unread"] = unread
+        for name in self.must_read:
+            lost = name in unread if name != "occurred_at" else draft.occurred_at is None
+            if lost or not self._cell(name, row):
+                raise RejectedMessage(_MUST_READ.get(name, f"{_MUST} {self.picks[name].columns[0]} {_BE_READ}"))
         return draft
+
+    def _occurred(self, row: Mapping[str, str], unread: list[str]) -> datetime | None:
+        cell = self._cell("occurred_at", row)
+        found, whole = self._moment("occurred_at", cell, row) if cell else (None, True)
+        if not whole:
+            unread.append("occurred_at")
+        return found
 
     def _words(self, name: str, row: Mapping[str, str]) -> str:
         cell = self._cell(name, row)
@@ -200,11 +234,11 @@ def plan_of(stream: Stream) -> Plan:
 @lru_cache(maxsize=256)
 def _plan(key: str, options: bytes) -> Plan:
     given: dict[str, Any] = orjson.loads(options)
-    check = _Check(key, given)
+    check = Check(key, given)
     check.known(given, _OPTIONS, "the stream")
     columns = check.table("columns")
     check.known(columns, set(FIELDS), "columns")
-    picks = {name: check.pick(name, value) for name, value in columns.items()}
+    picks = {name: _pick(check, name, value) for name, value in columns.items()}
     if not {"text", "title", "attachments"} & set(picks):
         raise check.wrong("columns must name at least the column of `text` (or of `title` or `attachments`)")
     constants = check.table("constants")
@@ -214,6 +248,8 @@ def _plan(key: str, options: bytes) -> Plan:
     optional = check.texts("optional")
     check.known(dict.fromkeys(optional), set(picks), "optional")
     declared = [c for name in picks if name not in optional for c in _declared(columns[name])]
+    must_read = check.texts("must_read")
+    check.known(dict.fromkeys(must_read), set(picks), "must_read")
     mapped = {c for p in picks.values() for c in p.columns}
     layout = Layout(
         required=(*dict.fromkeys(declared), *((column,) for column in only)),
@@ -224,8 +260,11 @@ def _plan(key: str, options: bytes) -> Plan:
         header_row=int(check.number("header_row", 0, 0, 10_000)) or None,
         sheets=tuple(check.texts("sheets")),
         records=tuple((check.text("records") or "").split(".")) if "records" in given else (),
+        records_key=check.text("records_key"),
         short_rows=check.choice("short_rows", ("aside", "keep")) == "keep",
         fill_down=frozenset(map(fold, check.texts("fill_down"))),
+        skip_sheets=frozenset(map(fold, check.texts("skip_sheets"))),
+        hand=_rules(check, columns, check.texts("extra")) if "by_hand" in given else None,
     )
     return Plan(
         layout=layout,
@@ -236,6 +275,7 @@ def _plan(key: str, options: bytes) -> Plan:
         dates=tuple(check.texts("dates")),
         zone=check.zone(),
         comma={",": True, ".": False}.get(check.choice("decimal", (",", ".")) or ""),
+        must_read=tuple(must_read),
         private_values=("true", *map(str.casefold, check.texts("private_values") or _PRIVATE)),  # true: a constant
         empty=frozenset(v.casefold() for v in (*cells.NOTHING, *cells.ERRORS, *check.texts("empty_values"))),
         unescape=check.flag("unescape_html"),
@@ -246,6 +286,34 @@ def _plan(key: str, options: bytes) -> Plan:
         batch_rows=int(check.number("batch_rows", 2_000, 1, 10_000)),
         batch_bytes=int(check.number("batch_bytes", 8_000_000, 1, 64_000_000)),
         fingerprint=short_hash(orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode(), bits=60),
+    )
+
+
+def _rules(check: Check, columns: Mapping[str, Any], extra: Sequence[str]) -> Rules:
+    """How a sheet that people fill in is read."""
+    given = check.table("by_hand")
+    check.known(given, {"also", "ditto", "examples", "totals"}, "by_hand")
+    also = given.get("also", {})
+    if not isinstance(also, dict):
+        raise check.wrong("by_hand.also must be a table: column -> other headings")
+    of = {name: frozenset(c for group in _declared(value) for c in group) for name, value in columns.items()}
+    declared = (*dict.fromkeys(c for name in columns for c in of[name]), *extra)
+    check.known(also, set(declared), "by_hand.also")
+    names = {
+        loose(heading): column for column, value in also.items() for heading in check.texts_of("by_hand.also", value)
+    }
+    words = {
+        key: [plain(w) for w in check.texts_of(f"by_hand.{key}", given.get(key, []))] for key in given if key != "also"
+    }
+    return Rules(
+        names=names | {loose(column): column for column in declared},
+        text=of.get("text", frozenset()) | of.get("title", frozenset()),
+        date=of.get("occurred_at", frozenset()),
+        number=of.get("id", frozenset()),
+        photo=next(iter(of.get("attachments", ())), None),
+        ditto=frozenset(words.get("ditto", ())) | frozenset(given.get("ditto", ())),
+        examples=frozenset(words.get("examples", ())),
+        totals=tuple(words.get("totals", ())),
     )
 
 
@@ -260,80 +328,15 @@ def _declared(value: Any) -> list[tuple[str, ...]]:
     return [(value,)] if isinstance(value, str) else [(c,) for c in value]
 
 
-class _Check:
-    """Options as they must be. Every method raises SettingsError that names the stream and the option."""
-
-    def __init__(self, key: str, options: Mapping[str, Any]) -> None:
-        self._key, self._options = key, options
-
-    def wrong(self, what: str) -> SettingsError:
-        return SettingsError(f"{self._key}: {what}")
-
-    def known(self, given: Mapping[str, Any], known: set[str], where: str) -> None:
-        if unknown := sorted(set(given) - known):
-            raise self.wrong(f"unknown key {unknown[0]!r} in {where}; known: {', '.join(sorted(known))}")
-
-    def table(self, name: str) -> dict[str, Any]:
-        value = self._options.get(name, {})
-        if not isinstance(value, dict):
-            raise self.wrong(f"{name} must be a table [stream.{name}], not {value!r}")
-        return value
-
-    def text(self, name: str) -> str | None:
-        value = self._options.get(name)
-        if value is not None and (not isinstance(value, str) or not value):
-            raise self.wrong(f"{name} must be a text, not {value!r}")
-        return value
-
-    def texts(self, name: str) -> list[str]:
-        return self.texts_of(name, self._options.get(name, []))
-
-    def texts_of(self, name: str, value: Any) -> list[str]:
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
-            raise self.wrong(f"{name} must be a text or a list of texts, not {value!r}")
-        return values
-
-    def choice(self, name: str, known: Sequence[str]) -> str | None:
-        value = self._options.get(name)
-        if value is not None and value not in known:
-            raise self.wrong(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._options.get(name, True)
-        if not isinstance(value, bool):
-            raise self.wrong(f"{name} must be true or false, not {value!r}")
-        return value
-
-    def number(self, name: str, default: float, low: float, high: float) -> float:
-        value = self._options.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise self.wrong(f"{name} must be a number from {low} to {high}, not {value!r}")
-        return value
-
-    def zone(self) -> tzinfo:
-        name = self.text("time_zone") or "Asia/Jakarta"
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise self.wrong(f"time_zone {name!r} is no time zone, such as Asia/Jakarta or UTC") from None
-
-    def pattern(self) -> str:
-        pattern = self.text("pattern") or "*"
-        if pattern.startswith("/") or ".." in pattern.split("/"):
-            raise self.wrong(f"pattern {pattern!r} must stay inside the inbox, such as *.csv or 2026/*.xlsx")
-        return pattern
-
-    def pick(self, name: str, value: Any) -> Pick:
-        join = _JOINS.get(name, " ")
-        if isinstance(value, dict):
-            self.known(value, {"columns", "join", "first"}, f"columns.{name}")
-            if ("first" in value) == ("columns" in value) or not isinstance(value.get("join", ""), str):
-                raise self.wrong(f'columns.{name} must be {{first = [..]}} or {{columns = [..], join = ".."}}')
-            names = self.texts_of(f"columns.{name}", value.get("first", value.get("columns")))
-            return Pick(tuple(map(fold, names)), value.get("join", join), "first" in value)
-        names = self.texts_of(f"columns.{name}", value)
-        if not names:
-            raise self.wrong(f"columns.{name} names no column")
-        return Pick(tuple(map(fold, names)), join)
+def _pick(check: Check, name: str, value: Any) -> Pick:
+    join = _JOINS.get(name, " ")
+    if isinstance(value, dict):
+        check.known(value, {"columns", "join", "first"}, f"columns.{name}")
+        if ("first" in value) == ("columns" in value) or not isinstance(value.get("join", ""), str):
+            raise check.wrong(f'columns.{name} must be {{first = [..]}} or {{columns = [..], join = ".."}}')
+        names = check.texts_of(f"columns.{name}", value.get("first", value.get("columns")))
+        return Pick(tuple(map(fold, names)), value.get("join", join), "first" in value)
+    names = check.texts_of(f"columns.{name}", value)
+    if not names:
+        raise check.wrong(f"columns.{name} names no column")
+    return Pick(tuple(map(fold, names)), join)

@@ -41,14 +41,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
-from pipelines.errors import (
-    FilteredMessage,
-    KanalError,
-    PermanentError,
-    RejectedMessage,
-    SettingsError,
-    TransientError,
-)
+from pipelines.errors import FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources.http import number_of
 from pipelines.sources.sms_parts import (
     COLUMNS,
@@ -100,6 +93,19 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
         yield from _from_files(stream, Path(stream.root, folder), cursor or {}, options, now)
     else:
         raise SettingsError(f"{stream.key}: set either `database`, Gammu's SQLite file, or `csv_dir`")
+
+
+def probe(stream: Stream, *, now: Callable[[], datetime]) -> str:
+    """Open the database, read-only; its schema and what it holds. Raises what `pull` would."""
+    if "csv_dir" in stream.options:
+        return "reads CSV exports; no gateway is asked"
+    path = Path(stream.root, str(stream.options.get("database", "")))
+    with closing(_open(stream.key, path)) as con:
+        try:
+            told = con.execute("SELECT (SELECT max(Version) FROM gammu), count(*), max(ID) FROM inbox").fetchone()
+        except sqlite3.Error as error:
+            raise _failure(stream.key, path, error) from None
+    return "the database opens; schema {}, {:,} SMS in the inbox, newest ID {}".format(*told)
 
 
 def decode(message: Message, stream: Stream) -> Draft:

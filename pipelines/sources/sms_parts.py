@@ -227,7 +227,7 @@ def text_of(rows: Sequence[Mapping[str, Any]]) -> str:
     texts = []
     for octets, run in groupby(rows, key=lambda cells: cell(cells, "Coding") == "8bit"):
         data = bytes.fromhex("".join(map(_hexadecimal, run)))
-        texts.append(_octet_text(data) if octets else data.decode("utf-16-be", "replace"))
+        texts.append(octet_text(data) if octets else data.decode("utf-16-be", "replace"))
     return "".join(texts)
 
 
@@ -248,7 +248,7 @@ def _hexadecimal(cells: Mapping[str, Any]) -> str:
     return written
 
 
-def _octet_text(data: bytes) -> str:
+def octet_text(data: bytes) -> str:
     """8-bit SMS are mostly data; those that are text say nothing of their alphabet."""
     try:
         text = data.decode()

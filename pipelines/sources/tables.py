@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import io
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain, islice
 from pathlib import PurePosixPath
 from shutil import copyfileobj
@@ -24,7 +22,9 @@ from typing import IO, NamedTuple, TextIO
 from zipfile import ZipFile, ZipInfo
 
 from pipelines.sources import formats, json_items, workbook
+from pipelines.sources.by_hand import SIDE_BY_SIDE, Marks, Rules, Sheet
 from pipelines.sources.csv_rows import MAX_ROW, TOO_LONG, Record, Records
+from pipelines.sources.headings import fold, names_of
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -32,7 +32,7 @@ _MAX_COLUMNS = 16_384  # Excel's own
 _HEADER_WITHIN = 20  # rows that titles may take before the header
 _LOOK_AT = 100  # JSON objects looked at for the columns they have
 _SPOOL = 16_000_000  # bytes of a workbook inside a ZIP that stay in memory
-_NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
+NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 EMPTY = "kosong. Ekspor ulang lalu kirim lagi."
@@ -62,6 +62,7 @@ class Layout:
 
     required: groups of column names, one of each group must be there. mapped, fill_down: folded
     names; of the columns that mean something, and of those whose blank cells repeat the one above.
+    skip_sheets: folded. hand: how to read a sheet that people fill in.
     """
 
     required: tuple[tuple[str, ...], ...]
@@ -72,8 +73,11 @@ class Layout:
     header_row: int | None = None
     sheets: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    records_key: str | None = None
     short_rows: bool = False
     fill_down: frozenset[str] = frozenset()
+    skip_sheets: frozenset[str] = frozenset()
+    hand: Rules | None = None
 
 
 class Row(NamedTuple):
@@ -94,12 +98,6 @@ class Aside(NamedTuple):
     place: str
     reason: str
     empty: bool = False
-
-
-@lru_cache(maxsize=65_536)
-def fold(name: str) -> str:
-    """A column's name without its blanks and capitals."""
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split()).strip("\ufeff\u200b")
 
 
 def read(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside]:
@@ -175,7 +173,7 @@ def _json(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Ite
 
 def _json_rows(text: TextIO, name: str, place: str, layout: Layout, kind: str) -> Iterator[Row | Aside]:
     word = "baris" if kind == "jsonl" else "objek"
-    items = json_items.lines(text) if kind == "jsonl" else json_items.objects(text, layout.records)
+    items = json_items.lines(text) if kind == "jsonl" else json_items.objects(text, layout.records, layout.records_key)
     try:
         for number, item in enumerate(items, 1):
             where = _within(place, f"{word} {number}")
@@ -207,6 +205,8 @@ def _workbook(file: IO[bytes], name: str, place: str, layout: Layout, *, inside:
 def _sheets(book: workbook.Book, name: str, place: str, layout: Layout) -> Iterator[Row | Aside]:
     read, others = False, []
     for title in book.titles(layout.sheets):
+        if fold(title) in layout.skip_sheets:
+            continue
         where = _within(place, f"lembar {_shown(title)}")
         rows = _sheet(book, title, name, where, layout)
         first = next(rows, None)
@@ -226,7 +226,8 @@ def _sheets(book: workbook.Book, name: str, place: str, layout: Layout) -> Itera
 
 def _sheet(book: workbook.Book, title: str, name: str, where: str, layout: Layout) -> Iterator[Row | Aside]:
     try:
-        yield from _table(enumerate(book.records(title), 1), name, where, layout)
+        marks = book.marks(title) if layout.hand else None
+        yield from _table(enumerate(book.records(title), 1), name, where, layout, marks=marks)
     except workbook.BOOK_ODD:
         yield _aside(name, where, workbook.CUT)
 
@@ -239,7 +240,7 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         return
     with archive:
         members = [m for m in archive.infolist() if not (m.is_dir() or _is_hidden(m.filename))]
-        tables = [m for m in members if not _NO_TABLE.search(m.filename)]
+        tables = [m for m in members if not NO_TABLE.search(m.filename)]
         why = workbook.trouble(members)
         if len(tables) > workbook.MAX_MEMBERS:
             why = f"berisi {len(tables)} tabel, terlalu banyak. Bagi menjadi beberapa ZIP."
@@ -270,15 +271,27 @@ def _is_hidden(path: str) -> bool:
 
 
 def _table(
-    records: Iterable[tuple[int, Record]], name: str, place: str, layout: Layout, *, cut: Records | None = None
+    records: Iterable[tuple[int, Record]],
+    name: str,
+    place: str,
+    layout: Layout,
+    *,
+    cut: Records | None = None,
+    marks: Marks | None = None,
 ) -> Iterator[Row | Aside]:
-    """The rows below the header. cut: the reader of a text, whose rows may lack cells at their end."""
-    records = iter(records)
-    above, header = [], None
+    """The rows below the header. cut: the reader of a text, whose rows may lack cells at their end.
+
+    marks: what the sheet shows beside its values.
+    """
+    sheet = Sheet(layout.hand, marks or Marks()) if layout.hand else None
+    records = ((n, r._replace(cells=sheet.cells(n, r.cells))) for n, r in records) if sheet else iter(records)
+    above, header, doubled = [], None, False
     for number, record in islice(records, max(_HEADER_WITHIN, layout.header_row or 0)):
         above.append(record)
-        if number == layout.header_row or (layout.header_row is None and not _missing(record.cells, layout)):
-            header = record.cells
+        cells = sheet.heading(record.cells) if sheet else record.cells
+        fits = not _missing(cells, layout) and (sheet is None or sheet.is_heading(cells))
+        if number == layout.header_row or (layout.header_row is None and fits):
+            header, doubled = cells, sheet is not None and sheet.is_doubled(record.cells)
             break
     missing = _missing(header, layout) if header else []
     if header is None or missing:
@@ -286,12 +299,14 @@ def _table(
         closest = min((_missing(cells, layout) for cells in filled), key=len, default=[])
         yield _lacks(name, place, missing or closest) if filled else _aside(name, place, EMPTY)._replace(empty=True)
         return
-    names = _names(header)
+    names = names_of(header)
     if len(names) > _MAX_COLUMNS:
         yield _aside(name, place, f"punya {len(names)} kolom, terlalu banyak. Hapus yang tidak perlu.")
         return
     if not cut:
-        yield from _rows(records, names, place, layout, most=_MAX_COLUMNS, least=0)
+        yield from _rows(records, names, place, layout, most=_MAX_COLUMNS, least=0, sheet=sheet)
+        if doubled:
+            yield _aside(name, place, SIDE_BY_SIDE)
         return
     cut.width = len(header)
     first = list(islice(records, _HEADER_WITHIN))
@@ -300,11 +315,18 @@ def _table(
     cut.width = max(cut.width, min(lengths, default=0))
     reach = 1 + max((i for i, n in enumerate(names) if fold(n) in layout.mapped), default=0)
     least = 0 if layout.short_rows else reach
-    yield from _rows(chain(first, records), names, place, layout, most=cut.width, least=least)
+    yield from _rows(chain(first, records), names, place, layout, most=cut.width, least=least, sheet=sheet)
 
 
 def _rows(
-    records: Iterable[tuple[int, Record]], names: list[str], place: str, layout: Layout, *, most: int, least: int
+    records: Iterable[tuple[int, Record]],
+    names: list[str],
+    place: str,
+    layout: Layout,
+    *,
+    most: int,
+    least: int,
+    sheet: Sheet | None = None,
 ) -> Iterator[Row]:
     """Rows with `least` to `most` cells; the others have lost or won some, so they are set aside."""
     width = len(names)
@@ -314,10 +336,16 @@ def _rows(
         if problem:
             yield Row(where, {}, problem, raw)
             continue
+        if sheet and sheet.is_heading(heading := sheet.heading(cells)):
+            names = names_of(heading)  # another table, or the next page of this one
+            width = len(names)
+            continue
         row = {name: cell for name, cell in zip(names, cells, strict=False) if cell and not cell.isspace()}
         if len(cells) > width:
             row |= {f"kolom {n}": cell for n, cell in enumerate(cells[width:], width + 1) if cell.strip()}
-        if not row:
+        if sheet:
+            row, problem = sheet.row(number, row, lambda name: names.index(name) + 1 if name in names else 0)  # noqa: B023
+        if not row and not problem:
             continue
         if len(cells) > most:
             problem = TOO_MANY
@@ -339,22 +367,6 @@ def _bounded(where: str, row: dict[str, str], problem: str | None = None) -> Row
         kept[name] = cell[:room]
         room -= len(kept[name])
     return Row(where, {name: kept[name] for name in row if kept[name]}, TOO_LONG)
-
-
-def _names(header: list[str]) -> list[str]:
-    """Column names that are there once: the second Nama is "Nama (2)", a blank one "kolom 7"."""
-    while header and not header[-1].strip():
-        header = header[:-1]
-    names: dict[str, str] = {}
-    for number, name in enumerate(header, 1):
-        name = name.strip().strip("\ufeff") or f"kolom {number}"
-        again = 1
-        unique = name
-        while fold(unique) in names:
-            again += 1
-            unique = f"{name} ({again})"
-        names[fold(unique)] = unique
-    return list(names.values())
 
 
 def _missing(columns: Collection[str], layout: Layout) -> list[str]:

@@ -20,6 +20,8 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
 
+from pipelines.sources import sheet_marks
+from pipelines.sources.by_hand import Marks
 from pipelines.sources.csv_rows import Record
 
 MAX_UNPACKED, MAX_MEMBERS = 4_000_000_000, 1_000
@@ -71,6 +73,11 @@ class Book:
         if absent := [w for w in wanted if w.strip().casefold() not in known]:
             raise Unreadable(f"tidak punya lembar {', '.join(absent)}. Perbaiki nama lembarnya, atau opsi sheets.")
         return [known[w.strip().casefold()] for w in wanted]
+
+    def marks(self, title: str) -> Marks:
+        """What a sheet shows beside its values; nothing where it is too large to have been filled in by hand."""
+        # read-only sheets keep neither merges nor formulas nor pictures
+        return sheet_marks.read(self._book._archive, self._book[title]._worksheet_path)
 
     def records(self, title: str) -> Iterator[Record]:
         """A record for each row of a sheet, blank ones included. May raise any of BOOK_ODD."""

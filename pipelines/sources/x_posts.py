@@ -46,7 +46,7 @@ def read_page(page: Any, name: PurePosixPath, fetched: datetime) -> list[Message
 def message_of(post: dict[str, Any], page: dict[str, Any], fetched: datetime, origin: str) -> Message:
     """One post of `page` as a Message: key the first id of its edit history, version its own id."""
     own = word(post.get("id"))
-    payload = to_bytes({"post": post, "includes": _includes_of(post, record(page.get("includes")))})
+    payload = to_bytes({"post": post, "includes": includes_of(post, record(page.get("includes")))})
     if own is None:
         own = f"sha256:{sha256(payload).hexdigest()[:32]}"
     history = words(_either(post, "edit_history_tweet_ids", "edit_history_post_ids"))
@@ -61,7 +61,7 @@ def message_of(post: dict[str, Any], page: dict[str, Any], fetched: datetime, or
     )  # fmt: skip
 
 
-def _includes_of(post: dict[str, Any], includes: dict[str, Any]) -> dict[str, Any]:
+def includes_of(post: dict[str, Any], includes: dict[str, Any]) -> dict[str, Any]:
     """The part of a page's `includes` that this post refers to, under the names it came with."""
     referred = {word(r.get("id")) for r in _references(post)} - {None}
     kept: dict[str, Any] = {}

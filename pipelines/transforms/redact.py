@@ -30,11 +30,13 @@ _ASCII_OF = (
 _ODD = frozenset(map(chr, _ASCII_OF))
 
 _EMAIL = re.compile(
-    r"(?:\w{1,30}['&#])?[\w.+-]{1,64}(?:@|\s?[\[(]\s?(?:at|@)\s?[\])]\s?)[\w-]{1,63}"
+    # From the beginning of a run and never back into it: a long one without a sign costs one reading.
+    r"(?<![\w.+-])(?:\w++['&#])?[\w.+-]++(?:"
+    r"(?:@|\s?[\[(]\s?(?:at|@)\s?[\])]\s?)[\w-]{1,63}"
     r"(?:(?:\.|\s?[\[(]\s?(?:dot|titik)\s?[\])]\s?)[\w-]{1,63}){1,4}"
-    r"|[\w.+-]{1,64}\s{0,2}@\s{0,2}(?:gmail|yahoo|ymail|hotmail|outlook|icloud|live|rocketmail)"
+    r"|\s{0,2}@\s{0,2}(?:gmail|yahoo|ymail|hotmail|outlook|icloud|live|rocketmail)"
     r"(?:\.\w{2,3}(?:\.\w{2})?|\s?[.,]\s?(?:com|co|net|id)\b(?:\.id\b)?)"
-    r"|[\w.+-]{1,64}@(?:\s(?:[\w-]{1,63}\.){1,3}(?:com|net|org|id)|gmail|ymail|hotmail|rocketmail)\b",
+    r"|@(?:\s(?:[\w-]{1,63}\.){1,3}(?:com|net|org|id)|gmail|ymail|hotmail|rocketmail)\b)",
     re.I,
 )
 _HANDLE = re.compile(r"(?<![0-9@])@(?=_{0,3}[a-z])(\w(?:[\w.]{0,60}\w)?)", re.I)

@@ -16,9 +16,9 @@ from dagster._core.instance.config import dagster_instance_config
 from dagster._utils.schedules import is_valid_cron_schedule
 
 from pipelines.contracts import REPORTS, TICKETS
-from pipelines.defs.landing import minutes
+from pipelines.defs.landing import _KINDS, minutes
 from pipelines.defs.resources import config_path
-from pipelines.settings import Settings
+from pipelines.settings import SOURCES, Settings
 from tests.conftest import ROOT, stream_toml
 from tests.defs.conftest import defs, run
 
@@ -44,8 +44,11 @@ def test_the_graph_is_one_landing_asset_a_channel_and_the_load_behind_them(proje
         "report": ["analytics"],
     }
     assert sorted(c.to_user_string() for c in graph.asset_check_keys) == [
+        "landing/email:nothing_lost",
         "landing/email:spoke_lately",
+        "landing/jaki:nothing_lost",
         "landing/jaki:spoke_lately",
+        "landing/sms:nothing_lost",
         "landing/sms:spoke_lately",
         "reports:confidence_in_range",
         "reports:keys_unique",
@@ -196,3 +199,23 @@ def test_neighbouring_channels_start_at_different_minutes_of_a_valid_schedule(ev
     crons = [minutes(number, every) for number in range(61)]
     assert all(is_valid_cron_schedule(cron) for cron in crons)
     assert len(set(crons)) == every
+
+
+def test_what_arrives_by_itself_has_its_landing_too_which_tells_when_it_falls_silent(
+    project: Callable[..., Settings], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UJI_KUNCI", "rahasia")
+    settings = project(
+        stream_toml("sms", "kannel", "webhook", dialect="kannel", secret_env="UJI_KUNCI")
+        + stream_toml("balai_warga", "web", "form", secret_env="UJI_KUNCI")
+    )
+    for channel in ("sms", "balai_warga"):
+        done = run(f"land_{channel}", instance)
+        assert done.success
+        [check] = done.get_asset_check_evaluations()
+        assert not check.passed and "silent" in (check.description or "")
+    assert not settings.landing_dir.exists()
+
+
+def test_every_source_has_a_kind_that_dagster_shows() -> None:
+    assert set(_KINDS) == set(SOURCES)

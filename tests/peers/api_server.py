@@ -29,6 +29,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str | None = "application/json; charset=utf-8"
     sleep: float = 0.0  # seconds before it
+    drip: float = 0.0  # seconds between its bytes
     broken: bool = False  # promise more bytes than come
 
 
@@ -96,13 +97,17 @@ class ApiServer(ABC):
         if fault.sleep:
             time.sleep(fault.sleep)
         data = fault.body if isinstance(fault.body, bytes) else json.dumps(fault.body).encode()
-        handler.send_response(fault.status)
+        handler.send_response_only(fault.status)  # no Date of this machine: an emulator has its own clock
         if fault.content_type:
             handler.send_header("content-type", fault.content_type)
         for name, value in fault.headers.items():
             handler.send_header(name, value)
         handler.send_header("content-length", str(len(data) + (100 if fault.broken else 0)))
         handler.end_headers()
-        handler.wfile.write(data)
+        for byte in data if fault.drip else ():
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(fault.drip)
+        handler.wfile.write(b"" if fault.drip else data)
         handler.wfile.flush()
         handler.close_connection = fault.broken

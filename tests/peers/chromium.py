@@ -32,7 +32,8 @@ _FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--disable-features=DialMediaRouteProvider",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--no-proxy-server",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
     "about:blank",
@@ -49,20 +50,57 @@ class Page:
         self.said: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self._call(f"{domain}.enable")
 
-    def open(self, file: Path, *, width: int, height: int = 800) -> None:
-        """Load a file in a window of that many CSS pixels, anew."""
+    def open(self, file: Path | str, *, width: int, height: int = 800) -> None:
+        """Load a file, or an address, in a window of that many CSS pixels, anew."""
         self.requests.clear()
         self.said.clear()
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self._loaded = False
-        self._call("Page.navigate", url=file.resolve().as_uri())
+        self._call("Page.navigate", url=file if isinstance(file, str) else file.resolve().as_uri())
+        self._settle()
+
+    def _settle(self) -> None:
         while not self._loaded:
             self._event(self._message())
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Put files into a file field, as a person does in the dialogue."""
+        node = self._node(selector)
+        self._call("DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files])
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field."""
+        self._call("DOM.focus", nodeId=self._node(selector))
+        self._call("Input.insertText", text=text)
+
+    def press(self, selector: str) -> None:
+        """Click, and wait for the page that comes."""
+        self._loaded = False
+        self.ask(f"document.querySelector({json.dumps(selector)}).click()")
+        self._settle()
+
+    def tab(self) -> None:
+        """The Tab key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+
+    def spoken(self) -> list[tuple[str, str, str]]:
+        """What a screen reader tells of each thing in the page: role, name, description."""
+        found = self._call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (n["role"]["value"], n.get("name", {}).get("value", ""), n.get("description", {}).get("value", ""))
+            for n in found
+            if not n["ignored"]
+        ]
+
+    def _node(self, selector: str) -> int:
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        return self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
 
     def ask(self, javascript: str) -> Any:
         """The value of an expression in the page."""

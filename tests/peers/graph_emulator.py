@@ -1,4 +1,5 @@
-"""The part of Facebook's Graph API that Kanal asks, on 127.0.0.1: a page's lists and comments.
+"""The part of Facebook's Graph API that Kanal asks, on 127.0.0.1: a page's lists, comments and
+conversations, and what it knows of a token.
 
 Answers carry only the fields asked for, newest first, with comments nested as the request orders and
 `paging.next` that holds the token, as the real one does. Errors come in Facebook's own envelope and
@@ -19,7 +20,9 @@ from urllib.parse import urlencode
 
 from tests.peers.api_server import Answer, ApiServer, Asked
 
-_LISTS = ("feed", "tagged", "visitor_posts", "posts")
+_LISTS = ("feed", "tagged", "visitor_posts", "posts", "conversations")
+_TOLD = 20  # newest messages of a conversation whose contents are told
+SCOPES = ("pages_read_engagement", "pages_read_user_content", "pages_messaging")
 
 
 def facebook_time(at: datetime) -> str:
@@ -28,13 +31,18 @@ def facebook_time(at: datetime) -> str:
 
 
 class GraphEmulator(ApiServer):
-    """`lists` holds an edge's posts, `comments` those of a post by its id."""
+    """`lists` holds an edge's posts or conversations, `comments` those of a post by its id, `messages`
+    those of a conversation. `scopes` are granted; `used`: percent of the limit that the headers name."""
 
     def __init__(self, *, token: str, page_id: str, app_secret: str | None = None) -> None:
         super().__init__()
         self.token, self.page_id, self.app_secret = token, page_id, app_secret
         self.lists: dict[str, list[dict[str, Any]]] = {edge: [] for edge in _LISTS}
         self.comments: dict[str, list[dict[str, Any]]] = {}
+        self.messages: dict[str, list[dict[str, Any]]] = {}
+        self.scopes = list(SCOPES)
+        self.token_facts: dict[str, Any] = {"type": "PAGE", "is_valid": True, "expires_at": 0, "profile_id": page_id}
+        self.used = 0
         self.remaining = 1000
         self.regain_minutes = 12
         self.stale: set[str] = set()  # `after` cursors refused once; given out anew they are good again
@@ -42,10 +50,11 @@ class GraphEmulator(ApiServer):
         self._signature = itertools.count(1)
 
     def answer(self, asked: Asked) -> Answer:
-        used = 0 if self.remaining > 0 else 100
+        used = self.used if self.remaining > 0 else 100
         regain = 0 if self.remaining > 0 else self.regain_minutes
         usage = [{"type": "pages", "call_count": used, "estimated_time_to_regain_access": regain}]
-        headers = {"facebook-api-version": "v26.0"}
+        headers = {"facebook-api-version": "v27.0"}
+        headers["x-app-usage"] = json.dumps({"call_count": 1, "total_cputime": 0, "total_time": 1})
         headers["x-business-use-case-usage"] = json.dumps({self.page_id: usage})
         if self.remaining <= 0:
             return 429, error(4, "OAuthException", "Application request limit reached"), headers
@@ -61,9 +70,15 @@ class GraphEmulator(ApiServer):
         if self.app_secret and query.get("appsecret_proof") != self._proof():
             said = "API calls from the server require an appsecret_proof argument"
             return 400, error(100, "GraphMethodException", said)
+        if re.fullmatch(r"/v\d+\.\d/debug_token", asked.path):
+            return 200, {"data": {**self.token_facts, "scopes": self.scopes, "app_id": "9001"}}
         path = re.fullmatch(r"/v\d+\.\d/(\w+)/(\w+)", asked.path)
+        if refused := self._forbidden(path[2] if path else ""):
+            return refused
         if path and path[1] == self.page_id and path[2] in _LISTS:
             items = self.lists[path[2]]
+        elif path and path[2] == "messages" and path[1] in self.messages and path[1] not in self.deleted:
+            items = self._messages(path[1])
         elif path and path[2] == "comments" and path[1] in self.comments and path[1] not in self.deleted:
             items = self.comments[path[1]]
         else:
@@ -73,11 +88,29 @@ class GraphEmulator(ApiServer):
             return 400, error(100, "OAuthException", "(#100) Invalid parameter")
         return 200, self._list(items, asked.path, query)
 
+    def _forbidden(self, edge: str) -> tuple[int, Any] | None:
+        if edge in ("conversations", "messages"):
+            scope, code = "pages_messaging", 200
+        else:
+            scope, code = "pages_read_engagement", 10
+        if scope in self.scopes:
+            return None
+        return 403, error(code, "OAuthException", f"(#{code}) Requires {scope} permission to manage the object.")
+
+    def _messages(self, talk: str) -> list[dict[str, Any]]:
+        """A conversation's messages, newest first; of all but the newest only that they exist."""
+        found = sorted(self.messages[talk], key=lambda m: m["created_time"], reverse=True)
+        return found[:_TOLD] + [{k: m[k] for k in ("id", "created_time")} for m in found[_TOLD:]]
+
     def _proof(self) -> str:
         return hmac.new((self.app_secret or "").encode(), self.token.encode(), "sha256").hexdigest()
 
     def _list(self, items: list[dict[str, Any]], path: str, query: dict[str, str]) -> dict[str, Any]:
-        found = sorted(items, key=lambda i: i["created_time"], reverse=True)
+        found = sorted(
+            items, key=lambda i: i.get("updated_time" if "/conversations" in path else "created_time"), reverse=True
+        )
+        if "since" in query and "/conversations" in path:
+            raise ValueError("conversations cannot be asked for by time")
         if "since" in query:
             floor = datetime.fromtimestamp(int(query["since"]), UTC)
             found = [i for i in found if datetime.fromisoformat(i["created_time"]) >= floor]
@@ -104,7 +137,13 @@ class GraphEmulator(ApiServer):
             if not inner:
                 raise ValueError(f"the emulator does not understand {names['comments']}")
             nested = {"access_token": query["access_token"], "limit": inner[1], "fields": inner[2]}
-            chosen["comments"] = self._list(comments, f"/v26.0/{item['id']}/comments", nested)
+            chosen["comments"] = self._list(comments, f"/v27.0/{item['id']}/comments", nested)
+        if "messages" in names and str(item["id"]) in self.messages:
+            inner = re.fullmatch(r"messages\.limit\((\d+)\)\{(.*)\}", names["messages"])
+            if not inner:
+                raise ValueError(f"the emulator does not understand {names['messages']}")
+            nested = {"access_token": query["access_token"], "limit": inner[1], "fields": inner[2]}
+            chosen["messages"] = self._list(self._messages(str(item["id"])), f"/v27.0/{item['id']}/messages", nested)
         return chosen
 
     def _signed(self, value: Any) -> Any:

@@ -17,6 +17,7 @@ from pipelines import knowledge
 from pipelines.errors import PermanentError
 from pipelines.settings import Settings
 from pipelines.sinks import marts, snapshot
+from pipelines.sinks.landing import Landing
 from pipelines.sinks.mart_rows import KEPT_BACK
 from tests import made
 
@@ -76,7 +77,8 @@ def test_every_table_and_column_is_as_described_and_says_so_itself(half_year: Pa
 def test_the_sql_of_every_figure_gives_the_columns_it_describes_and_no_others(
     half_year: Path, settings: Settings
 ) -> None:
-    with made.warehouse(settings, HALF_YEAR) as warehouse, snapshot._registered(warehouse.con, NAMES):
+    heads = snapshot._heads(Landing(settings.landing_dir))
+    with made.warehouse(settings, HALF_YEAR) as warehouse, snapshot._registered(warehouse.con, NAMES, heads):
         warehouse.con.execute(f"ATTACH '{half_year}' AS snap (READ_ONLY)")
         for name, figure in marts.FIGURES.items():
             values = {k: v for k, v in (("now", made.NOW), ("state", "")) if f"${k}" in figure.sql}

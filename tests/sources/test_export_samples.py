@@ -8,11 +8,11 @@ import tomllib
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.contracts import Draft, Message, Stream
+from pipelines.settings import load
 from pipelines.sources import export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,11 +26,7 @@ ROWS = {
 
 
 def streams() -> dict[str, Stream]:
-    found: list[dict[str, Any]] = []
-    for path in sorted(SAMPLES.glob("*.toml*")):
-        found += tomllib.loads(path.read_text("utf-8")).get("stream", [])
-    made = [Stream(e.pop("channel"), e.pop("name"), e.pop("source"), e, str(SAMPLES)) for e in found]
-    return {s.key: s for s in made if s.source == "export"}
+    return {s.key: s for s in load(SAMPLES / "kanal.toml").streams if s.source == "export"}
 
 
 STREAMS = streams()

@@ -84,7 +84,7 @@ def test_a_pass_reads_every_page_of_posts_and_moves_since_at_its_end(graph: Grap
     assert [b.cursor["since"] for b in batches] == [None, None, int(NOW.timestamp())]
     assert ["pass" in b.cursor for b in batches] == [True, True, False]
     assert json.loads(json.dumps(batches[-1].cursor)) == batches[-1].cursor
-    assert {a.path for a in graph.asked} == {f"/v26.0/{PAGE}/feed"}
+    assert {a.path for a in graph.asked} == {f"/v27.0/{PAGE}/feed"}
 
 
 def test_comments_come_with_their_post_and_further_pages_of_them_after(graph: GraphEmulator) -> None:
@@ -206,7 +206,7 @@ def test_each_edge_is_read_and_an_object_on_two_of_them_comes_once(graph: GraphE
 
 
 def test_a_next_page_without_cursors_is_asked_for_by_its_own_parameters(graph: GraphEmulator) -> None:
-    older = f"https://graph.facebook.com/v26.0/{PAGE}/feed?access_token={TOKEN}&until=1790000000&__paging_token=abc"
+    older = f"https://graph.facebook.com/v27.0/{PAGE}/feed?access_token={TOKEN}&until=1790000000&__paging_token=abc"
     graph.faults.append(Fault(body={"data": [post(1, 1)], "paging": {"next": older}}))
     batches = pull(graph)
     assert graph.asked[1].query["until"] == "1790000000"
@@ -214,7 +214,7 @@ def test_a_next_page_without_cursors_is_asked_for_by_its_own_parameters(graph: G
     assert TOKEN not in repr(batches)
 
 
-@pytest.mark.parametrize("following", ["https://graph.facebook.com/v26.0/feed?access_token=x", "", "?"])
+@pytest.mark.parametrize("following", ["https://graph.facebook.com/v27.0/feed?access_token=x", "", "?"])
 def test_a_next_page_that_is_nowhere_is_an_error_and_not_the_end(graph: GraphEmulator, following: str) -> None:
     graph.faults.append(Fault(body={"data": [post(1, 1)], "paging": {"next": following}}))
     with pytest.raises(TransientError, match="names no further page"):
@@ -325,8 +325,8 @@ def test_the_app_secret_is_proved_and_never_sent(graph: GraphEmulator) -> None:
         ({"token_env": None}, "token_env"),
         ({"app_secret_env": "KANAL_TIDAK_ADA"}, "KANAL_TIDAK_ADA is not set"),
         ({"api_version": "26.0"}, "api_version must look like"),
-        ({"api_version": "v26.0/../.."}, "api_version must look like"),
-        ({"edges": ["conversations"]}, "edges must list some of feed"),
+        ({"api_version": "v27.0/../.."}, "api_version must look like"),
+        ({"edges": ["reactions"]}, "edges must list some of feed"),
         ({"edges": []}, "edges must list"),
         ({"edges": "feed"}, "edges must list"),
         ({"lookback_days": 365}, "lookback_days must be"),

@@ -74,6 +74,17 @@ def test_a_mail_lands_as_it_is_and_nothing_changes_on_the_server(box: Mailbox) -
     assert b"\\Seen" not in box.flags()[1]
 
 
+def test_the_probe_logs_in_opens_the_folder_read_only_and_changes_nothing(box: Mailbox, tmp_path: Path) -> None:
+    box.add(mail("satu"), mail("dua"))
+    told = imap.probe(stream_of(box), now=now)
+    assert told == "logged in; folder INBOX opens read-only and holds 2 mails"
+    assert b"\\Seen" not in box.flags()[1]
+    with pytest.raises(PermanentError, match="does not open folder 'Tidak'"):
+        imap.probe(stream_of(box, folder="Tidak"), now=now)
+    files = Stream("email", "dki", "imap", {"source_dir": str(tmp_path)})
+    assert imap.probe(files, now=now) == "reads a folder of files; no server is asked"
+
+
 def test_a_second_pull_brings_only_what_is_new(box: Mailbox) -> None:
     stream = stream_of(box)
     box.add(mail("satu"), mail("dua"))

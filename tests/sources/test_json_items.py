@@ -91,3 +91,13 @@ def test_nested_fields_get_a_name_with_dots_and_lists_stay_json() -> None:
     for _ in range(9):
         deep = {"x": deep}
     assert flat(deep) == {"x.x.x.x.x.x.x": '{"x": {"x": {"x": "dasar"}}}'}
+
+
+def test_objects_that_stand_in_an_object_by_their_keys_gain_the_key() -> None:
+    text = '{"n": 2, "reports": {"101": {"isi": "a"}, "102": {"isi": "b"}, "103": 7}}'
+    found = list(objects(io.StringIO(text), ["reports"], "TrackingID"))
+    assert [item.value for item in found] == [
+        {"TrackingID": "101", "isi": "a"}, {"TrackingID": "102", "isi": "b"}, None,
+    ]  # fmt: skip
+    assert list(objects(io.StringIO('{"reports": {}}'), ["reports"], "k")) == []
+    assert [i.value for i in objects(io.StringIO('[{"isi": "a"}]'), [], "k")] == [{"isi": "a"}]

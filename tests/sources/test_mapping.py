@@ -11,8 +11,8 @@ import pytest
 from pipelines.contracts import Draft, Stream
 from pipelines.errors import SettingsError
 from pipelines.sources import export, mapping
+from pipelines.sources.headings import fold
 from pipelines.sources.mapping import Plan, plan_of
-from pipelines.sources.tables import fold
 
 COLUMNS = {"id": "No Laporan", "text": "Isi", "occurred_at": "Tanggal", "status": "Status"}
 FULL = {"No Laporan": "JK1", "Isi": "Jalan rusak", "Tanggal": "04/05/2026 19:12", "Status": "Proses"}

@@ -444,6 +444,16 @@ def test_another_schema_is_refused_by_its_number(tmp_path: Path, schema: int) ->
         pull(tmp_path / "smsd.db")
 
 
+def test_the_probe_tells_schema_and_inbox_and_refuses_what_a_pull_would(inbox: Path, tmp_path: Path) -> None:
+    insert(inbox, SENDER, [Piece("got mampet", "7bit")], AT)
+    told = sms.probe(stream_of(inbox), now=lambda: NOW)
+    assert told.startswith("the database opens; schema 1")
+    assert told.endswith(", 1 SMS in the inbox, newest ID 1")
+    with pytest.raises(PermanentError, match="there is no database"):
+        sms.probe(stream_of(tmp_path / "lain.db"), now=lambda: NOW)
+    assert sms.probe(stream_of(tmp_path), now=lambda: NOW) == "reads CSV exports; no gateway is asked"
+
+
 def test_a_database_that_does_not_say_its_schema_is_refused(inbox: Path) -> None:
     execute(inbox, "DELETE FROM gammu")
     with pytest.raises(PermanentError, match="has schema none"):

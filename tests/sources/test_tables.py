@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipelines.sources import tables, workbook
 from pipelines.sources.csv_rows import TOO_LONG, UNCLOSED
-from pipelines.sources.tables import Aside, Layout, Row, fold, read
+from pipelines.sources.headings import fold
+from pipelines.sources.tables import Aside, Layout, Row, read
 
 NEEDED = (("No",), ("Isi Laporan",))
 MAPPED = frozenset(("no", "isilaporan"))

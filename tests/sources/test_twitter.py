@@ -36,8 +36,8 @@ def stream_of(x: XEmulator, **options: Any) -> Stream:
     return Stream("twitter", "uji", "twitter", {**known, "max_results": 5, "timeout_seconds": 5, **options})
 
 
-def pull(x: XEmulator, cursor: dict[str, Any] | None = None, **options: Any) -> list[Batch]:
-    return list(twitter.pull(stream_of(x, **options), cursor, now=lambda: NOW))
+def pull(x: XEmulator, cursor: dict[str, Any] | None = None, at: datetime = NOW, **options: Any) -> list[Batch]:
+    return list(twitter.pull(stream_of(x, **options), cursor, now=lambda: at))
 
 
 def ids(batches: list[Batch]) -> list[str]:
@@ -136,9 +136,7 @@ def test_a_post_that_is_indexed_late_is_found_in_the_overlap_and_nothing_twice(x
     assert int(x.asked[-1].query["since_id"]) < int(late["id"])
 
 
-def test_a_gap_longer_than_mentions_reach_is_filled_by_search(
-    x: XEmulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_more_mentions_than_x_keeps_are_filled_by_search(x: XEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(twitter, "_REACH", 20)
     x.mentions_kept = 20
     x.posts = [ago(2000)]
@@ -148,23 +146,48 @@ def test_a_gap_longer_than_mentions_reach_is_filled_by_search(
     assert ids(found) == [p["id"] for p in x.posts[1:]]
     assert {a.path for a in x.asked[-5:]} == {f"/2/users/{USER}/mentions", "/2/tweets/search/recent"}
     assert x.asked[-1].query["query"] == "@dinas_contoh -is:retweet"
-    x.posts += [ago(m) for m in range(10, 55)]
-    assert len(ids(pull(x, cursor, max_results=10, handle=None))) == 20
-    assert "set handle" in caplog.text
+    assert "gaps" not in found[-1].cursor
 
 
-def test_a_gap_older_than_search_reaches_is_told_and_does_not_stop_the_stream(
-    x: XEmulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_a_handle_what_lies_beyond_the_wall_is_a_gap(x: XEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twitter, "_REACH", 20)
+    x.mentions_kept = 20
+    x.posts = [ago(2000)]
+    cursor = pull(x)[-1].cursor
+    x.posts += [ago(-m) for m in range(1, 46)]
+    x.now = later = NOW + timedelta(hours=1)
+    found = pull(x, cursor, later, max_results=10, handle=None)
+    assert len(ids(found)) == 20
+    [gap] = found[-1].cursor["gaps"]
+    assert (gap["from"], gap["to"]) == (NOW.isoformat(), (NOW + timedelta(minutes=26)).isoformat())
+    assert "with the option handle" in gap["what"]
+
+
+def test_what_search_no_longer_reaches_is_put_on_record_once_and_does_not_stop_the_stream(
+    x: XEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(twitter, "_REACH", 5)
     x.mentions_kept = 5
-    x.posts = [ago(60 * 24 * 20)]
-    cursor = pull(x)[-1].cursor
-    x.posts += [ago(60 * 24 * 9 + m) for m in range(10)]
+    long_ago, later = NOW - timedelta(days=20), NOW - timedelta(days=9)
+    x.now, x.posts = long_ago, [post(long_ago, "lama")]
+    cursor = pull(x, at=long_ago)[-1].cursor
+    x.now = NOW
+    x.posts += [post(later - timedelta(minutes=m), "jalan rusak") for m in range(10)]
     found = pull(x, cursor)
     assert len(ids(found)) == 5
-    assert "pass" not in found[-1].cursor
-    assert "some are lost" in caplog.text
+    assert found[-1].cursor["gaps"] == [
+        {
+            "what": "mentions older than X keeps and than search reaches",
+            "from": long_ago.isoformat(),
+            "to": (later - timedelta(minutes=4)).isoformat(),
+            "found_at": NOW.isoformat(),
+            "fill": "export them from X and run: kanal import twitter FILE",
+        }
+    ]
+    x.posts += [ago(m) for m in range(3)]
+    again = pull(x, found[-1].cursor)
+    assert len(ids(again)) == 3
+    assert again[-1].cursor["gaps"] == found[-1].cursor["gaps"]
 
 
 def test_an_edit_is_a_new_version_of_the_same_post(x: XEmulator) -> None:
@@ -189,12 +212,12 @@ def test_an_edit_is_a_new_version_of_the_same_post(x: XEmulator) -> None:
 
 def test_a_used_up_limit_says_how_long_to_wait(x: XEmulator) -> None:
     x.posts = [ago(m) for m in range(1, 13)]
-    x.remaining = 2
+    x.remaining["mentions"] = 2
     read: list[Batch] = []
     with pytest.raises(TransientError, match="allows no more requests for 901 s") as caught:
         read.extend(twitter.pull(stream_of(x), None, now=lambda: NOW))
     assert caught.value.retry_after == 901.0
-    x.remaining = 450
+    x.remaining["mentions"] = 450
     assert len(ids([*read, *pull(x, read[-1].cursor)])) == 12
 
 

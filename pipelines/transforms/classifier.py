@@ -25,7 +25,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from pipelines.transforms.ngrams import BATCH, Growing, Lexicon, size, squares
+from pipelines.transforms.ngrams import BATCH, Growing, Lexicon, size, split, squares
 
 _WORDS_KEPT = 50_000  # about 60 MB with 300 columns
 
@@ -119,6 +119,11 @@ class ComplaintClassifier:
         parts = [self._chances(self._sums(*self._ids(texts[i : i + BATCH])))[head] for i in range(0, len(texts), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.heads[head].labels)))
 
+    def chances_of(self, words: Sequence[str], lengths: NDArray[np.int64], head: str) -> NDArray[np.float64]:
+        """The same of texts given as their words (as ngrams.words_of), those of text i lengths[i] in number; at best
+        BATCH texts at once."""
+        return self._chances(self._sums(self._met(words), lengths))[head]
+
     def explain(self, texts: Sequence[str], head: str) -> tuple[dict[str, Prediction], list[str]]:
         """predict, and the evidence of one head for its first choice, at the cost of reading texts once."""
         chances, found = [], []
@@ -130,16 +135,21 @@ class ComplaintClassifier:
         return self._judged(chances), found
 
     def _ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Word ids of texts, every word met with its row in the cache."""
+        """(word ids of all texts one after the other, words in each text)."""
+        met, lengths = split(texts)
+        return self._met(met), lengths
+
+    def _met(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """Word ids, every word met with its row in the cache."""
         if len(self._lexicon.words) > _WORDS_KEPT:
             self._forget()
-        ids, lengths = self._lexicon.ids(texts)
+        ids = self._lexicon.ids(words)
         if len(self._lexicon.words) > len(self._said.all):
-            words = self._lexicon.matrix(len(self._said.all))
-            self._said.add(words @ self._table)
-            words.data *= self.weights.idf[words.indices]
-            self._squares.add(squares(words))
-        return ids, lengths
+            new = self._lexicon.matrix(len(self._said.all))
+            self._said.add(new @ self._table)
+            new.data *= self.weights.idf[new.indices]
+            self._squares.add(squares(new))
+        return ids
 
     def _sums(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Scores and hidden units of each text, before biases."""

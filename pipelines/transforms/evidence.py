@@ -106,6 +106,8 @@ class Heard:
 
 def scores(heard: Heard, gazetteer: Gazetteer) -> dict[int, float]:
     """What all words together say for each kelurahan, 0..0.95."""
+    if not heard.rows:
+        return {}
     areas = {gazetteer.kecamatan_of[row] for row in heard.rows} | heard.kecamatan.keys()
     weights = gazetteer.weights
     one_town = len(gazetteer.kota) == 1  # that every report names its city says nothing

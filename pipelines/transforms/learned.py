@@ -5,50 +5,34 @@ Three witnesses are heard for each kelurahan that comes into question: a linear 
 purity) that a person can read and mend, and the names that locate heard. How far each is believed, and how often
 the best is right, was fitted on resolved reports too.
 
-Belongs here: reading an address into words and phrases, judging it. Not here: fitting (learning), files (learn).
+Belongs here: judging addresses. Not here: reading them into words and phrases (phrases), fitting (learning), files
+(learn).
 """
 
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import nlargest
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.transforms.evidence import Heard, scores
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.ngrams import BATCH
+from pipelines.transforms.phrases import Read, Reader, hash_of, key_of
 
 if TYPE_CHECKING:
     from pipelines.transforms.classifier import ComplaintClassifier
 
 HEAD = "kelurahan"
-PHRASE = 3  # words of the longest phrase
 WITNESSES = ("voice", "phrases", "names", "unnamed", "same_kecamatan", "other_kecamatan")
 SURENESS = ("share", "lead", "voice", "phrases", "agreed", "text")
-_READ = 60  # tokens of an address; what stands behind is a story
-_HIGHEST = 30  # the highest number that is a street's ("manukan rejo 4"), not a house's
 _SILENT_BELOW = 0.001  # weight of a phrase: one that is a fifth in one kelurahan at best, or was seen far too often
 _VOICED, _TOLD, _FEW = 6, 2, 5  # kelurahan that come into question: of the voice, of the phrases; candidates told
-_TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
-_ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split()
-_SAME = {
-    "jln": "jl", "jalan": "jl", "jlan": "jl", "gang": "gg", "gng": "gg", "kelurahan": "kel", "kecamatan": "kec",
-    "perumahan": "perum", "prum": "perum", "tmr": "timur", "brt": "barat", "utr": "utara", "dpn": "depan",
-    **{roman: str(n) for n, roman in enumerate(_ROMAN, 1)},
-}  # fmt: skip
-_SILENT = frozenset("no nomor nomer nmr di dan yang yg kota kab provinsi indonesia".split())
-_NUMBERED = frozenset("no nomor nomer nmr rt blok".split())
-_PERSON = frozenset("rumah rmh bpk bapak pak ibu bu sdr sdri an nama haji almarhum alm hp telp wa".split())
-_NO_NAME = frozenset("jl gg kel kec rt rw no".split())
-_SPELT = str.maketrans("0123456789", "abcdefghij")  # the voice's features do not tell one digit from another
 
 
 class Phrase(NamedTuple):
@@ -79,114 +63,20 @@ class Seen(NamedTuple):
     label: NDArray[np.int64]  # which kelurahan: index of the voice's labels
 
 
-# --- words ----------------------------------------------------------------------------------
+class Spoken(NamedTuple):
+    """Lines of the table that speak for addresses: one row a (address, line), in the order of their phrases."""
 
-
-def tokens(address: str) -> list[str]:
-    """The words of an address as phrases are made of them; "" where none must reach across.
-
-    What names a person or a house is left out: numbers after "no" or above 30, RT, words after "rumah", "bapak" and
-    the like.
-    """
-    found: list[str] = []
-    before, hidden = "", 0
-    for said in _TOKEN.findall(_fold(address))[: 4 * _READ]:
-        word = _SAME.get(said, said)
-        if not word.isalnum():
-            if word in "/,;()":
-                found.append("")
-            continue
-        if word.isdigit():
-            number = int(word) if len(word) < 5 else _HIGHEST + 1
-            if before == "rw" and 0 < number < 100:
-                found[-1] = f"rw {number}"
-            elif 0 < number <= _HIGHEST and before not in _NUMBERED and not hidden:
-                found.append(str(number))
-            else:
-                found.append("")
-        elif word in _PERSON:
-            hidden = 3  # this word and the two behind it
-            found.append("")
-        elif word not in _SILENT and word != "rt" and not hidden:
-            found.append(word)
-        before, hidden = word, max(0, hidden - 1)
-    return found[:_READ]
-
-
-def phrases(words: Sequence[str]) -> dict[str, str]:
-    """Every phrase of an address (as `tokens`): as compared (spaces do not count: kali judan is kalijudan) -> as
-    written."""
-    found: dict[str, str] = {}
-    keys = [key_of(word) for word in words]
-    for i in range(len(words)):
-        key = written = ""
-        for word, part in zip(words[i : i + PHRASE], keys[i : i + PHRASE], strict=True):
-            if not word:
-                break
-            key, written = key + part, f"{written} {word}" if written else word
-            found.setdefault(key, written)
-    return found
-
-
-def _keys(words: Sequence[str]) -> Iterator[str]:
-    """The keys of `phrases`."""
-    parts = [word if word.isalpha() else key_of(word) for word in words]
-    for i, key in enumerate(parts):
-        for part in parts[i + 1 : i + PHRASE]:
-            if not key:
-                break
-            yield key
-            if not part:
-                key = ""
-                break
-            key += part
-        if key:
-            yield key
-
-
-def key_of(phrase: str) -> str:
-    """A phrase as compared."""
-    if phrase.isalpha():  # most words
-        return phrase
-    return "".join(f"#{word}" if word.isdigit() else word for word in phrase.split())
-
-
-def kind_of(phrase: str) -> str:
-    """street, rw or name."""
-    return "rw" if "rw " in phrase else "street" if phrase[:3] in ("jl ", "gg ") or phrase[-1].isdigit() else "name"
-
-
-def voiced(address: str) -> str:
-    """An address as the voice reads it: one spelling, numbers as words that tell them apart, neighbours joined as well."""
-    found, before = [], ""
-    for said in _TOKEN.findall(_fold(address))[: 2 * _READ]:
-        word = _SAME.get(said, said)
-        if word.isdigit():
-            found.append(f"z{before if before in ('rw', 'rt', 'no') else 'n'}{word[:4].translate(_SPELT)}")
-        elif word.isalnum():
-            found.append(word)
-        before = word
-    names = [w for w in found if w[0] != "z" and w not in _NO_NAME]
-    return " ".join([*found, *map("".join, pairwise(names))])
-
-
-def _fold(address: str) -> str:
-    address = address[:1000]
-    if not address.isascii():
-        address = unicodedata.normalize("NFKD", address).encode("ascii", "ignore").decode()
-    return address.lower()
-
-
-# --- judging --------------------------------------------------------------------------------
+    line: NDArray[np.int64]
+    owner: NDArray[np.int64]
 
 
 class Table:
-    """The phrases as an address is judged by them. Lines of kelurahan that the gazetteer lacks are another city's."""
+    """The phrases as addresses are judged by them. Lines of kelurahan that the gazetteer lacks are another city's."""
 
     def __init__(self, lines: Sequence[Phrase], gazetteer: Gazetteer) -> None:
-        self._told: dict[str, list[tuple[int, float]]] = {}  # phrase -> (row, share)
-        self._weight: dict[str, float] = {}
-        self._said: dict[tuple[str, int], str] = {}
+        told: dict[str, list[tuple[int, float]]] = {}  # phrase -> (row, share)
+        weights: dict[str, float] = {}
+        said: dict[tuple[str, int], str] = {}
         for line in lines:
             row = gazetteer.row_of.get(line.kelurahan_code)
             if row is None:
@@ -195,38 +85,70 @@ class Table:
             # A phrase of few reports proves little; one of very many is a word of the language.
             shrunk = line.purity * line.support / (line.support + 0.5)
             few = math.sqrt(min(1.0, line.support / 5)) * (1.0 if line.support < 300 else 0.3)
-            self._told.setdefault(key, []).append((row, shrunk))
-            self._weight[key] = max(self._weight.get(key, 0.0), line.purity**4 * few)
-            self._said[key, row] = f"{line.phrase}: {round(line.support * line.purity)} of {line.support}"
-        for key in [key for key, weight in self._weight.items() if weight < _SILENT_BELOW]:
-            del self._told[key]  # said everywhere, so it tells nothing
+            told.setdefault(key, []).append((row, shrunk))
+            weights[key] = max(weights.get(key, 0.0), line.purity**4 * few)
+            said[key, row] = f"{line.phrase}: {round(line.support * line.purity)} of {line.support}"
+        # What is said everywhere tells nothing.
+        hashes = {key: hash_of(key) for key in sorted(told) if weights[key] >= _SILENT_BELOW}
+        keys = sorted(hashes, key=hashes.__getitem__)
+        rank = {key: place for place, key in enumerate(hashes)}
+        flat = [(key, row, share) for key in keys for row, share in told[key]]
+        self._hashes = np.array([hashes[key] for key in keys], np.uint64)
+        self._weight = np.array([weights[key] for key in keys])
+        self._lines = np.array([len(told[key]) for key in keys], np.int64)
+        self._begins = np.cumsum(self._lines) - self._lines
+        self._row = np.array([row for _, row, _ in flat], np.int64)
+        self._share = np.array([share for _, _, share in flat])
+        self._loud = np.array([weights[key] * share for key, _, share in flat])
+        self._rank = np.array([rank[key] for key, _, _ in flat], np.int64)  # in the order of the alphabet
+        self._said = [said[key, row] for key, row, _ in flat]
+        self._rows = len(gazetteer.codes)
 
-    def votes(self, words: Sequence[str]) -> tuple[dict[int, float], list[str]]:
-        """(row -> its share of the votes of an address' phrases, the phrases that are known)."""
-        keys = [key for key in dict.fromkeys(_keys(words)) if key in self._told]
-        total = sum(self._weight[key] for key in keys)
-        found: dict[int, float] = {}
-        for key in keys if total else ():
-            weight = self._weight[key] / total
-            for row, share in self._told[key]:
-                found[row] = found.get(row, 0.0) + weight * share
-        return found, keys
+    def votes(self, read: Read) -> tuple[NDArray[np.float64], NDArray[np.int64], Spoken]:
+        """What the phrases of addresses say: (each row's share of their votes, shape (addresses, rows); the places of the
+        loudest rows of each in that array laid flat; the lines that spoke)."""
+        addresses, keys = len(read.lengths), len(self._hashes)
+        place = np.searchsorted(self._hashes, read.hashes)
+        known = np.flatnonzero(self._hashes[np.minimum(place, keys - 1)] == read.hashes) if keys else place[:0]
+        pairs = read.owner[known] * keys + place[known]
+        once = np.sort(np.unique(pairs, return_index=True)[1])
+        owner, key = np.divmod(pairs[once], max(1, keys))
+        weight = self._weight[key] / np.bincount(owner, self._weight[key], addresses)[owner]
+        many = self._lines[key]
+        first = np.cumsum(many) - many
+        line = np.arange(many.sum()) - np.repeat(first - self._begins[key], many)
+        owner = np.repeat(owner, many)
+        at = owner * self._rows + self._row[line]
+        votes: NDArray[Any] = np.bincount(at, np.repeat(weight, many) * self._share[line], addresses * self._rows)
+        found, heard = np.unique(at, return_index=True)
+        order = np.lexsort((heard, -votes[found], found // self._rows))  # equal ones: as they were said
+        told = found[order[_places(found // self._rows) < _TOLD]]
+        return votes.reshape(addresses, self._rows), told, Spoken(line, owner)
 
-    def said(self, keys: Sequence[str], row: int) -> list[str]:
-        """The three phrases that speak loudest for a kelurahan, with their counts."""
-        ranked = sorted(
-            ((-self._weight[key] * share, key) for key in keys for at, share in self._told[key] if at == row)
-        )
-        return [self._said[key, row] for _, key in ranked[:3]]
+    def said(self, spoken: Spoken, best: NDArray[np.int64]) -> list[list[str]]:
+        """The three phrases that speak loudest for the best row of each address, with their counts."""
+        fits = self._row[spoken.line] == best[spoken.owner]
+        line, owner = spoken.line[fits], spoken.owner[fits]
+        order = np.lexsort((self._rank[line], -self._loud[line], owner))
+        order = order[_places(owner) < 3]
+        found: list[list[str]] = [[] for _ in best]
+        for at, one in zip(owner[order].tolist(), line[order].tolist(), strict=True):
+            found[at].append(self._said[one])
+        return found
+
+
+def _places(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2, .. among those of the same owner; owners come ascending."""
+    return np.arange(len(owner)) - np.searchsorted(owner, owner)
 
 
 @dataclass(frozen=True)
 class Learned:
     """All that resolved reports taught.
 
-    voice: judges `voiced` addresses, its labels are kelurahan codes. witnesses: how far each of WITNESSES is believed.
-    sureness: the weights of SURENESS and a last one without any, in a logistic curve of how often the best is right.
-    reads_text: whether it learned from texts too, for reports without an address.
+    voice: judges addresses as phrases.voiced spells them, its labels are kelurahan codes. witnesses: how far each of
+    WITNESSES is believed. sureness: the weights of SURENESS and a last one without any, in a logistic curve of how often
+    the best is right. reads_text: whether it learned from texts too, for reports without an address.
     """
 
     voice: ComplaintClassifier
@@ -235,75 +157,97 @@ class Learned:
     witnesses: NDArray[np.float64]
     sureness: NDArray[np.float64]
     reads_text: bool = False
+    _reader: Reader = field(default_factory=Reader, repr=False, compare=False)
 
     @cached_property
-    def rows(self) -> list[int]:
+    def rows(self) -> NDArray[np.int64]:
         """Row of the gazetteer of each label of the voice."""
-        return [self.gazetteer.row_of[code] for code in self.voice.heads[HEAD].labels]
+        return np.array([self.gazetteer.row_of[code] for code in self.voice.heads[HEAD].labels], np.int64)
 
     @cached_property
-    def label_of(self) -> Mapping[int, int]:
-        return {row: i for i, row in enumerate(self.rows)}
+    def label_of(self) -> NDArray[np.int64]:
+        """Label of the voice of each row of the gazetteer, -1 where it has none."""
+        labels = np.full(len(self.gazetteer.codes), -1)
+        labels[self.rows] = np.arange(len(self.rows))
+        return labels
+
+    @cached_property
+    def _areas(self) -> tuple[Mapping[str, int], NDArray[np.int64]]:
+        """(kecamatan -> number, number of the kecamatan of each row)."""
+        number = {code: n for n, code in enumerate(dict.fromkeys(self.gazetteer.kecamatan_of))}
+        return number, np.array([number[code] for code in self.gazetteer.kecamatan_of], np.int64)
 
     def judge(self, addresses: Sequence[str], heard: Sequence[Heard], from_text: Sequence[bool]) -> list[Judged | None]:
         """What is learned of each address; None where nothing is.
 
         heard: names of address and text together; from_text: whether the address is a report's whole text.
         """
-        seen, kept = self.look(addresses, heard)
+        seen, spoken = self.look(addresses, heard)
+        found: list[Judged | None] = [None] * len(addresses)
         if not len(seen.owner):
-            return [None] * len(addresses)
+            return found
         score = seen.features @ self.witnesses
         order = np.lexsort((seen.label, -score, seen.owner))
-        begins = np.flatnonzero(np.diff(seen.owner[order], prepend=-1))
+        begins = np.flatnonzero(np.diff(seen.owner, prepend=-1))
+        many = np.diff(begins, append=len(order))
         shares = share_of(score[order], begins)
         sure = 1 / (1 + np.exp(-np.clip(doubts(seen, order, begins, shares, from_text) @ self.sureness, -30, 30)))
-        found: list[Judged | None] = [None] * len(addresses)
-        labels = seen.label[order].tolist()
-        ends = [*begins[1:].tolist(), len(labels)]
-        for n, (begin, end) in enumerate(zip(begins.tolist(), ends, strict=True)):
-            at, best = int(seen.owner[order[begin]]), float(sure[n])
-            rows = [self.rows[i] for i in labels[begin : min(end, begin + _FEW)]]
-            others = shares[begin + 1 : begin + len(rows)]
-            rest = max(1.0 - float(shares[begin]), 1e-9)
-            chances = [best, *(min(best, (1 - best) * float(s) / rest) for s in others)]
-            found[at] = Judged(rows, chances, self.table.said(kept[at], rows[0]))
+        rest = np.maximum(1.0 - shares[begins], 1e-9)
+        chance = np.minimum(np.repeat(sure, many), np.repeat(1 - sure, many) * shares / np.repeat(rest, many))
+        chance[begins] = sure
+        rows, owner = self.rows[seen.label[order]], seen.owner[begins]
+        best = np.full(len(addresses), -1)
+        best[owner] = rows[begins]
+        said, rows_, chances = self.table.said(spoken, best), rows.tolist(), chance.tolist()
+        ends = np.minimum(begins + _FEW, begins + many).tolist()
+        for at, begin, end in zip(owner.tolist(), begins.tolist(), ends, strict=True):
+            found[at] = Judged(rows_[begin:end], chances[begin:end], said[at])
         return found
 
-    def look(self, addresses: Sequence[str], heard: Sequence[Heard]) -> tuple[Seen, list[list[str]]]:
-        """(what comes into question, with what each witness says; the known phrases of each address).
+    def look(self, addresses: Sequence[str], heard: Sequence[Heard]) -> tuple[Seen, Spoken]:
+        """(what comes into question, with what each witness says; the phrases that spoke). An empty address has no row."""
+        found, spoke = [Seen(np.zeros((0, len(WITNESSES))), _NONE, _NONE)], [Spoken(_NONE, _NONE)]
+        for start in range(0, len(addresses), BATCH):
+            seen, spoken = self._look(addresses[start : start + BATCH], heard[start : start + BATCH])
+            found.append(seen._replace(owner=seen.owner + start))
+            spoke.append(spoken._replace(owner=spoken.owner + start))
+        return Seen(*map(np.concatenate, zip(*found, strict=True))), Spoken(
+            *map(np.concatenate, zip(*spoke, strict=True))
+        )
 
-        An empty address has no row.
-        """
-        chances = np.log(self.voice.chances([voiced(a) for a in addresses], HEAD) + 1e-4)
-        top = np.argpartition(-chances, min(_VOICED, chances.shape[1] - 1), axis=1)[:, :_VOICED].tolist()
-        features: list[tuple[float, ...]] = []
-        owner: list[int] = []
-        label: list[int] = []
-        kept: list[list[str]] = []
-        for i, (address, said) in enumerate(zip(addresses, heard, strict=True)):
-            votes, keys = self.table.votes(tokens(address)) if address else ({}, [])
-            kept.append(keys)
-            if not address:
-                continue
-            named = scores(said, self.gazetteer)
-            told = nlargest(_TOLD, votes, key=votes.__getitem__)
-            extra = {self.label_of[row] for row in (*named, *told) if row in self.label_of}
-            for at in sorted({*top[i], *extra}):
-                row = self.rows[at]
-                in_area = self.gazetteer.kecamatan_of[row] in said.kecamatan
-                features.append((
-                    chances[i, at],
-                    math.log(votes.get(row, 0.0) + 0.01),
-                    named.get(row, 0.0),
-                    float(row not in named),
-                    float(in_area),
-                    float(bool(said.kecamatan) and not in_area),
-                ))  # fmt: skip
-                owner.append(i)
-                label.append(at)
-        shape = (len(owner), len(WITNESSES))
-        return Seen(np.array(features).reshape(shape), np.array(owner, np.int64), np.array(label, np.int64)), kept
+    def _look(self, addresses: Sequence[str], heard: Sequence[Heard]) -> tuple[Seen, Spoken]:
+        read = self._reader.read(addresses)
+        voice = self.voice.chances_of(read.voiced, read.lengths, HEAD) + 1e-4
+        votes, told, spoken = self.table.votes(read)
+        rows, labels = votes.shape[1], voice.shape[1]
+        said = [
+            (i, row, weight) for i, h in enumerate(heard) if h.rows for row, weight in scores(h, self.gazetteer).items()
+        ]
+        named = np.full(votes.shape, -1.0)
+        at = np.array([i * rows + row for i, row, _ in said], np.int64)
+        named.flat[at] = [weight for *_, weight in said]
+        # Those in question: the voice's best, the loudest of the phrases, and all that are named.
+        there = np.flatnonzero([bool(address) for address in addresses])
+        top = np.argpartition(-voice[there], min(_VOICED, labels - 1), axis=1)[:, :_VOICED]
+        owner, row = np.divmod(np.concatenate((told, at)), rows)
+        label = self.label_of[row]
+        known = (label >= 0) & np.isin(owner, there)
+        asked = np.unique(np.concatenate(((there[:, None] * labels + top).ravel(), (owner * labels + label)[known])))
+        owner, label = np.divmod(asked, labels)
+        row = self.rows[label]
+        number, area_of = self._areas
+        areas = np.zeros((len(addresses), len(number)), bool)
+        areas.flat[[i * len(number) + number[code] for i, h in enumerate(heard) for code in h.kecamatan]] = True
+        inside, weight = areas[owner, area_of[row]], named[owner, row]
+        some = np.asarray(areas.any(axis=1))[owner]
+        features = (
+            np.log(voice[owner, label]), np.log(votes[owner, row] + 0.01), np.maximum(weight, 0.0), weight < 0, inside,
+            some & ~inside,
+        )  # fmt: skip
+        return Seen(np.column_stack(features).astype(float), owner, label), spoken
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 def share_of(score: NDArray[np.float64], begins: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -25,13 +25,9 @@ from pipelines.transforms.learned import (
     Phrase,
     Table,
     doubts,
-    key_of,
-    kind_of,
-    phrases,
     share_of,
-    tokens,
-    voiced,
 )
+from pipelines.transforms.phrases import key_of, kind_of, phrases, tokens, voiced
 
 _HELD = 0.25  # share of the reports, the newest, on which both weights are fitted
 _PRIOR = 3e-3  # pull of the witnesses' weights towards 0
@@ -140,7 +136,7 @@ def _weights(
 
     heard = [hear(said, gazetteer) for said in reports.said]
     seen, _ = trial.look(reports.addresses, heard)
-    wanted = np.array([trial.label_of.get(gazetteer.row_of[code], -1) for code in reports.codes])
+    wanted = trial.label_of[[gazetteer.row_of[code] for code in reports.codes]]
     right = seen.label == wanted[seen.owner]
     begins = np.flatnonzero(np.diff(seen.owner, prepend=-1))
     lengths = np.diff(begins, append=len(right))

@@ -35,6 +35,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def split(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """(the words of all texts one after the other, how many each text has)."""
+    met = [words_of(text) for text in texts]
+    return list(chain.from_iterable(met)), np.fromiter(map(len, met), np.int64, len(met))
+
+
 def fold_word(word: str) -> str:
     """What features are made of: letters for the digits that stand for them inside a word, other digits as 0, letters
     said three times or more said twice."""
@@ -82,14 +88,13 @@ class Lexicon:
         self._ends = Growing((), np.int64)  # where each word's columns end in the pool
         self._pool = Growing((), np.int32)
 
-    def ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(word ids of all texts one after the other, words in each text)."""
-        met = [words_of(t) for t in texts]
-        flat = list(chain.from_iterable(met))
-        if new := sorted(set(flat) - self._met.keys()):
-            self._learn(new)
-        ids = np.fromiter(map(self._met.__getitem__, flat), np.int64, len(flat))
-        return ids, np.fromiter(map(len, met), np.int64, len(met))
+    def ids(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """The id of each word, as met."""
+        try:
+            return np.fromiter(map(self._met.__getitem__, words), np.int64, len(words))
+        except KeyError:  # a new word: rare once some thousand texts were read
+            self._learn(sorted(set(words).difference(self._met)))
+            return np.fromiter(map(self._met.__getitem__, words), np.int64, len(words))
 
     def _learn(self, met: Sequence[str]) -> None:
         folded = [fold_word(w) for w in met]
@@ -184,7 +189,8 @@ def seen_in(texts: Sequence[str], bits: int) -> NDArray[np.int64]:
     """In how many texts each of the 2**bits buckets occurs."""
     lexicon, seen = Lexicon(np.arange(1 << bits, dtype=np.int32), bits), np.zeros(1 << bits, np.int64)
     for start in range(0, len(texts), _MANY):
-        ids, lengths = lexicon.ids(texts[start : start + _MANY])
+        words, lengths = split(texts[start : start + _MANY])
+        ids = lexicon.ids(words)
         both = lexicon.documents(ids, lengths) @ lexicon.matrix() + lexicon.pairs(ids, lengths)
         seen += np.bincount(both.indices, minlength=1 << bits)
     return seen
@@ -198,7 +204,8 @@ def vectors(lexicon: Lexicon, texts: Sequence[str], idf: NDArray[np.float32]) ->
     """
     parts = []
     for start in range(0, len(texts), _MANY):
-        ids, lengths = lexicon.ids(texts[start : start + _MANY])
+        met, lengths = split(texts[start : start + _MANY])
+        ids = lexicon.ids(met)
         words = lexicon.matrix() @ sparse.diags(idf, dtype=np.float32)
         said, pairs = lexicon.documents(ids, lengths), lexicon.pairs(ids, lengths)
         shrink = sparse.diags(1 / size(said, squares(words), pairs, idf), dtype=np.float32)

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.knowledge import Knowledge
-from pipelines.transforms.evidence import Place, taught
+from pipelines.transforms.evidence import Place, scores, taught
 from pipelines.transforms.hearing import hear
-from pipelines.transforms.learned import Learned, Phrase, Table, _keys, key_of, kind_of, phrases, tokens, voiced
+from pipelines.transforms.learned import HEAD, Learned, Phrase, Table
 from pipelines.transforms.learning import Resolved, fit, table_of
+from pipelines.transforms.phrases import Reader, phrases, tokens, voiced
 
 CIPETE, KEBON, TEBET = "31.74.07.1010", "31.74.01.1004", "31.74.01.1001"
 
@@ -36,52 +37,21 @@ def rows() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def learned(own_knowledge: Knowledge, rows: list[tuple[str, str]]) -> Learned:
-    found, _ = fit(
+def taught_by(own_knowledge: Knowledge, rows: list[tuple[str, str]]) -> tuple[Learned, list[Phrase]]:
+    return fit(
         resolved(rows), own_knowledge.gazetteer, bits=14, c=1.0, seed=1, most_per_label=500, min_support=2, min_text=0.2,
         progress=lambda *_: None,
     )  # fmt: skip
-    return found
+
+
+@pytest.fixture(scope="module")
+def learned(taught_by: tuple[Learned, list[Phrase]]) -> Learned:
+    return taught_by[0]
 
 
 def judge(learned: Learned, addresses: list[str]) -> list[Any]:
     heard = [hear(a, learned.gazetteer) for a in addresses]
     return learned.judge(addresses, heard, [False] * len(addresses))
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("Jln. Melati Gang XII RT 03 RW. 05", ["jl", "melati", "gg", "12", "", "rw 5"]),
-        ("Jl Melati No. 7, rumah Bapak Budi Santoso", ["jl", "melati", "", "", "", ""]),
-        ("melati 128", ["melati", ""]),
-        ("rw 7", ["rw 7"]),
-        ("", []),
-    ],
-)
-def test_spellings_are_one_and_houses_and_persons_are_no_words(address: str, words: list[str]) -> None:
-    assert tokens(address) == words
-
-
-def test_a_name_written_in_one_word_or_two_is_the_same_phrase() -> None:
-    assert "kebonbaru" in phrases(tokens("Kebon Baru")).keys() & phrases(tokens("kebonbaru")).keys()
-
-
-@pytest.mark.parametrize(
-    ("phrase", "kind"), [("rw 5", "rw"), ("jl melati", "street"), ("melati 4", "street"), ("glodok", "name")]
-)
-def test_a_phrase_is_of_a_kind(phrase: str, kind: str) -> None:
-    assert kind_of(phrase) == kind
-
-
-@given(st.lists(st.sampled_from(["", "a", "kali", "judan", "4", "rw 5", "jl"]), max_size=9))
-def test_keys_alone_are_the_keys_of_the_phrases(words: list[str]) -> None:
-    assert set(_keys(words)) == phrases(words).keys()
-
-
-def test_the_voice_hears_numbers_and_neighbours() -> None:
-    assert voiced("Jln Melati II no 12 rw 05") == "jl melati znc no znobc rw zrwaf"
-    assert voiced("kali judan") == "kali judan kalijudan"
 
 
 def test_only_what_different_addresses_of_different_days_hold_is_learned() -> None:
@@ -100,16 +70,16 @@ def test_a_street_of_two_kelurahan_speaks_for_both_as_often_as_it_stood_there(ow
         Phrase("street", "jl melati", "35.78.01.1001", 6, 0.1),
     ]
     table, rows = Table(lines, own_knowledge.gazetteer), own_knowledge.gazetteer.row_of
-    votes, keys = table.votes(tokens("Jalan Melati 5"))
-    assert keys == [key_of("jl melati")]
-    assert set(votes) == {rows[CIPETE], rows[TEBET]}
-    assert votes[rows[CIPETE]] == pytest.approx(2 * votes[rows[TEBET]], rel=1e-3)
-    assert table.said(keys, rows[CIPETE]) == ["jl melati: 4 of 6"]
+    votes, told, spoken = table.votes(Reader().read(["Jalan Melati 5"]))
+    assert sorted(told) == sorted(np.flatnonzero(votes[0])) == sorted((rows[CIPETE], rows[TEBET]))
+    assert votes[0, rows[CIPETE]] == pytest.approx(2 * votes[0, rows[TEBET]], rel=1e-3)
+    assert table.said(spoken, np.array([rows[CIPETE]])) == [["jl melati: 4 of 6"]]
 
 
 def test_a_phrase_that_stands_everywhere_tells_nothing(own_knowledge: Knowledge) -> None:
     lines = [Phrase("name", "gg", code, 800, 0.1) for code in own_knowledge.gazetteer.codes[:10]]
-    assert Table(lines, own_knowledge.gazetteer).votes(["gg", "5"]) == ({}, [])
+    votes, told, spoken = Table(lines, own_knowledge.gazetteer).votes(Reader().read(["gg 5"]))
+    assert not votes.any() and not len(told) and not len(spoken.line)
 
 
 def test_an_address_is_placed_where_its_street_was_however_it_is_spelt(learned: Learned) -> None:
@@ -137,6 +107,70 @@ def test_any_address_is_judged_the_same_alone_and_in_company(learned: Learned, a
             assert one.chances == pytest.approx(alone.chances, abs=1e-9)
             assert all(0 <= chance <= one.chances[0] <= 1 for chance in one.chances)
             assert len(one.rows) == len(set(one.rows)) <= 5
+
+
+def plainly(
+    learned: Learned, lines: list[Phrase], address: str
+) -> tuple[dict[int, tuple[float, ...]], dict[int, list[str]]]:
+    """(label -> what each witness says, row -> the phrases that speak loudest for it) of one address, step by step."""
+    gazetteer, codes = learned.gazetteer, list(learned.voice.heads[HEAD].labels)
+    told: dict[str, list[Phrase]] = {}
+    for line in lines:
+        told.setdefault("".join(f"#{w}" if w.isdigit() else w for w in line.phrase.split()), []).append(line)
+    weight = {
+        key: max(p.purity**4 * min(1.0, p.support / 5) ** 0.5 * (1 if p.support < 300 else 0.3) for p in some)
+        for key, some in told.items()
+    }
+    keys = [key for key in phrases(tokens(address)) if weight.get(key, 0) >= 0.001]
+    votes: dict[str, float] = {}
+    for key in keys:
+        for p in told[key]:
+            share = p.purity * p.support / (p.support + 0.5) * weight[key] / sum(weight[k] for k in keys)
+            votes[p.kelurahan_code] = votes.get(p.kelurahan_code, 0.0) + share
+    chance = learned.voice.chances([voiced(address)], HEAD)[0]
+    heard = hear(address, gazetteer)
+    named = {gazetteer.codes[row]: weight for row, weight in scores(heard, gazetteer).items()}
+    loudest = sorted(votes, key=votes.__getitem__, reverse=True)[:2]
+    asked = {codes[i] for i in np.argsort(-chance)[:6]} | (set(codes) & {*named, *loudest})
+    found = {}
+    for code in asked:
+        inside = code[:8] in heard.kecamatan
+        found[codes.index(code)] = (
+            float(np.log(chance[codes.index(code)] + 1e-4)), float(np.log(votes.get(code, 0.0) + 0.01)),
+            named.get(code, 0.0), code not in named, inside, bool(heard.kecamatan) and not inside,
+        )  # fmt: skip
+    loud = {
+        row: sorted((-weight[k] * p.purity * p.support / (p.support + 0.5), k, p) for k in keys for p in told[k]
+                    if p.kelurahan_code == gazetteer.codes[row])
+        for row in map(gazetteer.row_of.__getitem__, votes)
+    }  # fmt: skip
+    words = {
+        row: [f"{p.phrase}: {round(p.support * p.purity)} of {p.support}" for *_, p in some[:3]]
+        for row, some in loud.items()
+    }
+    return found, words
+
+
+_PIECES = "jl melati ungu gang kersen jalan kenanga dekat pasar burung rw 5 7 , rt no kel. tebet kec cipete selatan kebon baru"
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(_PIECES.split()), max_size=14).map(" ".join), max_size=8))
+def test_many_addresses_at_once_are_judged_as_a_plain_loop_judges_each(
+    taught_by: tuple[Learned, list[Phrase]], addresses: list[str]
+) -> None:
+    learned, lines = taught_by
+    seen, _ = learned.look(addresses, [hear(a, learned.gazetteer) for a in addresses])
+    judged = judge(learned, addresses)
+    for i, address in enumerate(addresses):
+        if not address:
+            assert i not in seen.owner
+            continue
+        features, words = plainly(learned, lines, address)
+        mine = seen.owner == i
+        assert seen.label[mine].tolist() == sorted(features)
+        np.testing.assert_allclose(seen.features[mine], [features[label] for label in sorted(features)], atol=1e-6)
+        assert judged[i].words == words.get(judged[i].rows[0], [])
 
 
 def test_what_was_learned_is_the_same_for_the_same_reports(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from html import unescape
 from io import BytesIO
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_form_that_was_sent_lands_with_its_photos_and_its_number_is_shown(site
         text=SAID["uraian"], occurred_at=message.occurred_at, author_ref="0812 0000 0001", author_name="Warga Satu",
         contact_phone="0812 0000 0001", contact_email="w@example.id", sender_level="claimed", address_text=SAID["lokasi"],
         category_reported="penerangan_listrik", private=True,
-        attachments=[Attachment(type="image/jpeg", name="lampu.jpg", size=len(picture))],
+        attachments=[Attachment(type="image/jpeg", name="lampu.jpg", size=len(picture), sha256=sha256(picture).hexdigest())],
     )  # fmt: skip
     assert token.rsplit(".", 1)[1].encode() not in message.payload
 

@@ -188,7 +188,9 @@ class Page:
         if text["kelurahan"] and text["kelurahan"] not in self.areas.kelurahan:
             errors["kelurahan"] = "Pilih kelurahan dari daftar, atau kosongkan."
         elif text["titik"] and self._point(text) is None:
-            errors["kelurahan"] = "Titik di peta tidak cocok dengan kelurahannya. Tunjuk sekali lagi, atau kirim tanpa titik."
+            errors["kelurahan"] = (
+                "Titik di peta tidak cocok dengan kelurahannya. Tunjuk sekali lagi, atau kirim tanpa titik."
+            )
         if text["telepon"] and not _PHONE.fullmatch(text["telepon"]):
             errors["telepon"] = "Tulis nomor telepon dengan angka, misalnya 0812 0000 0000, atau kosongkan."
         if text["email"] and not _EMAIL.fullmatch(text["email"]):

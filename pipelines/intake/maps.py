@@ -162,7 +162,7 @@ class Areas:
         return shown
 
     def _frame(self, code: str, width: int) -> _Frame:
-        west, south, east, north = shapely.total_bounds([self._outlines[c] for c in self._shown(code)])
+        west, south, east, north = map(float, shapely.total_bounds([self._outlines[c] for c in self._shown(code)]))
         squeeze = math.cos(math.radians((south + north) / 2))
         margin = _MARGIN * max((east - west) * squeeze, north - south)
         wide, tall = (east - west) * squeeze + 2 * margin, north - south + 2 * margin
@@ -190,7 +190,8 @@ class Areas:
                 x, y = frame.pixel(mark.lon, mark.lat)
                 if 0 < x < frame.width and 0 < y < frame.height and labels.put(mark.name, x, y + 11, size=10):
                     lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{_QUIET}"/>')
-        return "".join([*lines, *labels.lines, "</svg>"])
+        edge = f'<rect width="100%" height="100%" fill="none" stroke="{_QUIET}" stroke-width="2"/>'
+        return "".join([*lines, *labels.lines, edge, "</svg>"])
 
     def _path(self, code: str, frame: _Frame, fill: str, line: str) -> str:
         box = shapely.box(
@@ -229,7 +230,8 @@ class _Labels:
             return False
         self._taken.append(box)
         spans = "".join(
-            f'<tspan x="{x:.1f}" y="{top + size * (0.9 + 1.1 * n):.1f}">{escape(row)}</tspan>' for n, row in enumerate(rows)
+            f'<tspan x="{x:.1f}" y="{top + size * (0.9 + 1.1 * n):.1f}">{escape(row)}</tspan>'
+            for n, row in enumerate(rows)
         )
         look = f'fill="{_INK}" font-weight="bold"' if bold else f'fill="{_QUIET}"'
         self.lines.append(

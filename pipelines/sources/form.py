@@ -2,8 +2,9 @@
 
 In: one Message for each form sent. Nothing is pulled: what is sent lands by itself, before the page
 says thanks. The payload is JSON: the fields as typed, the place that was chosen, and the files by their
-SHA-256; the bytes are kept beside landing (version 1 had them in base64). Key: a number that the page was given when it was opened, so pressing twice is one report. A form in which the
-field that people do not see is filled lands and is filtered as spam.
+SHA-256, whose bytes are kept beside landing (version 1 had them in base64). Key: a number that the page
+was given when it was opened, so pressing twice is one report. A form in which the field that people do
+not see is filled lands and is filtered as spam.
 
 Options in kanal.toml:
   secret_env    variable with the key that pages are signed with, any long random text
@@ -187,9 +188,9 @@ def decode(message: Message, stream: Stream) -> Draft:
     )
 
 
-def _file(told: Mapping[str, Any]) -> Attachment:
+def _file(told: Any) -> Attachment:
     """A file as the payload tells of it; of version 1, which held the bytes themselves, its size."""
     if "data" not in told:
-        return Attachment(**told)
+        return Attachment(**dict(told))  # type: ignore[typeddict-item]
     size = len(told["data"]) * 3 // 4 - told["data"].count("=")
     return Attachment(type=told["type"], name=told["name"], size=size)

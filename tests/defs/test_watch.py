@@ -314,7 +314,11 @@ def test_photos_are_fetched_on_a_schedule_only_where_that_is_switched_on(
 
     def asked() -> dg.RunRequest | dg.SkipReason:
         kanal = Kanal(config=os.environ["KANAL_CONFIG"])
-        return fetch_media_schedule(dg.build_schedule_context(instance, resources={"kanal": kanal}))
+        with (
+            dg.instance_for_test() as real,
+            dg.build_schedule_context(real, resources={"kanal": kanal}) as context,
+        ):
+            return fetch_media_schedule(context)
 
     settings = project()
     assert asked() == dg.SkipReason("kanal.toml does not say [media] fetch = true")

@@ -18,10 +18,11 @@ from pipelines.sources.attached import described
 from pipelines.sources.dialects import Dialect, Item, all_of
 
 MOST = 20  # files of one message that are kept
+AT_ONCE = 200  # of one request: each is written durably before its sender is answered
 
 
-def taken(dialect: Dialect, item: Item) -> tuple[bytes, ...]:
-    """The files in an item, in which their description takes the place of their bytes.
+def taken(dialect: Dialect, item: Item, most: int = MOST) -> tuple[bytes, ...]:
+    """The files in an item, at most that many, in which their description takes the place of their bytes.
 
     ValueError, in words for the sender, where one is no base64 or there are too many; the item then holds none.
     """
@@ -38,8 +39,8 @@ def taken(dialect: Dialect, item: Item) -> tuple[bytes, ...]:
         if data:
             files.append(data)
             holder[key] = described(data, claimed=str(holder.get("type") or ""))
-    if len(files) > MOST:
-        wrong = f"a message may bring {MOST} files, not {len(files)}"
+    if len(files) > most:
+        wrong = f"a message may bring {MOST} files, a request {AT_ONCE}"
     if wrong:
         for holder, key in _places(dialect, item):
             holder[key] = None

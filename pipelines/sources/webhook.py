@@ -125,10 +125,13 @@ def take(dialect: Dialect, received: Received, now: datetime, origin: str = "web
         for place, item in enumerate(items):
             if wrong := _wrong(dialect, item):
                 raise RejectedMessage(f"message {place}: {wrong}", stage="intake")
-    messages, files = [], {}
+    messages: list[Message] = []
+    files: dict[int, tuple[bytes, ...]] = {}
+    kept = 0
     for place, item in enumerate(items):
         try:
-            files[place] = inline.taken(dialect, item)
+            files[place] = inline.taken(dialect, item, min(inline.MOST, inline.AT_ONCE - kept))
+            kept += len(files[place])
         except ValueError as error:
             if dialect.strict:
                 raise RejectedMessage(f"message {place}: {error}", stage="intake") from None

@@ -277,9 +277,13 @@ def test_nobody_can_claim_a_file_that_is_not_his(data: Any) -> None:
 
 
 def test_a_message_brings_twenty_files_at_most() -> None:
-    with pytest.raises(RejectedMessage, match="20 files, not 21"):
+    with pytest.raises(RejectedMessage, match="20 files"):
         take("json", _with_files(*[{"data": "eA=="}] * 21))
     assert len(take("json", _with_files(*[{"data": "eA=="}] * 20))[0].media) == 20
+    full = [{"id": str(n), "text": "x", "files": [{"data": "eA=="}] * 20} for n in range(11)]
+    assert len(take("json", {"reports": full[:10]})) == 10
+    with pytest.raises(RejectedMessage, match="message 10: .* a request 200"):
+        take("json", {"reports": full})
 
 
 def test_advertisers_that_are_named_are_filtered() -> None:

@@ -27,10 +27,13 @@ from pipelines.settings import Settings, secret
 from pipelines.sinks import crm
 from pipelines.sinks.landing import Landing
 from pipelines.sinks.warehouse import open_warehouse
+from pipelines.sources import webhook
+from pipelines.sources.dialects import of_stream
 
 _AT_ONCE = 8
 _LEAST_FREE = 2 * 1024**3
 _PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir")  # options that name something on this disk
+_SENT = {"webhook": "kirim", "form": "lapor"}  # sources that others send to, and the first part of their path
 _RECORDED = ("pages_dir", "source_dir")  # with these a stream reads the disk, and needs no credentials
 
 
@@ -152,7 +155,26 @@ def _stream(settings: Settings, stream: Stream) -> Iterator[Check]:
                     secret(value, what=option)
                 except SettingsError as error:
                     problems.append(str(error))
-    yield Check(stream.key, not problems, "; ".join(problems) or f"source {stream.source}")
+    if not problems and stream.source in _SENT:
+        detail = _sent(settings, stream, problems)
+    else:
+        detail = f"source {stream.source}"
+    yield Check(stream.key, not problems, "; ".join(problems) or detail)
+
+
+def _sent(settings: Settings, stream: Stream, problems: list[str]) -> str:
+    """Where `kanal intake` takes a stream, and with what proof; adds what stands in its way to `problems`."""
+    public = settings.intake.public_url
+    at = f"{public or 'kanal intake'}/{_SENT[stream.source]}/{stream.key}"
+    if stream.source == "form":
+        return f"source form at {at}; the key that signs its pages is set"
+    dialect = of_stream(stream)
+    if webhook.way_of(stream, dialect).get("over") == "url_params" and not public:
+        problems.append(
+            f"set public_url in [intake]: {dialect.id} signs the address it sends to, and without it all is refused"
+        )
+    proof = "its secret is set" if stream.options.get("secret_env") else "no secret: known by allow_from alone"
+    return f"source webhook, dialect {dialect.id}, at {at}; {proof}"
 
 
 def _landing(settings: Settings) -> Check:

@@ -20,7 +20,7 @@ from pipelines.audit import attached
 from pipelines.contracts import Message
 from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.flow import Progress, new_run_id, silent, utc_now
-from pipelines.settings import Settings
+from pipelines.settings import Settings, secret
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.warehouse import open_warehouse
 from pipelines.sources import fetched, imap, mail, web
@@ -81,7 +81,8 @@ def fetch(
             f"{settings.path}: nothing is fetched unless [media] fetch = true and allow names the hosts, such as"
             ' allow = ["pbs.twimg.com"]'
         )
-    limits = web.Limits(frozenset(rules.allow), min(rules.max_bytes, MAX_BYTES), rules.timeout_seconds)
+    logins = {host: secret(name, what=f"[media] logins of {host}").strip() for host, name in rules.logins}
+    limits = web.Limits(frozenset(rules.allow), min(rules.max_bytes, MAX_BYTES), rules.timeout_seconds, logins)
     landing, result, run_id = Landing(settings.landing_dir), Fetched(), new_run_id()
     wanted, loaded = _wanted(settings)
     tried, waiting = _tried(landing, loaded)

@@ -113,6 +113,15 @@ def kelurahan_table(gazetteer: Path) -> pd.DataFrame:
     return table if "aliases" in table else table.assign(aliases="")
 
 
+def landmarks(gazetteer: Path) -> pd.DataFrame:
+    """Landmarks with a known position: landmark, lat, lon; maybe none."""
+    path = gazetteer / "landmarks.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=["landmark", "lat", "lon"])
+    with slips(path, "lat or lon"):
+        return _table(path, "landmarks").astype({"lat": float, "lon": float})
+
+
 def _table(path: Path, name: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(entries.read(path)), dtype=str, keep_default_na=False, comment="#")

@@ -25,20 +25,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "mappings", "workers", "group_rows"},
     "intake": {
-        "public_url",
-        "trusted_proxies",
-        "monitors",
-        "per_second",
-        "burst",
-        "max_body_bytes",
-        "patience_seconds",
+        "public_url", "trusted_proxies", "monitors", "per_second", "burst", "max_body_bytes", "patience_seconds",
     },
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
     "schedule": {"every_minutes"},
-    "media": {"fetch", "allow", "max_bytes", "timeout_seconds", "per_run"},
+    "media": {"fetch", "allow", "max_bytes", "timeout_seconds", "per_run", "logins"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
-}
+}  # fmt: skip
 
 _LISTS = {"registry", "dialects", "mappings", "to", "trusted_proxies", "monitors", "allow"}
 _MAPPED = ("export", "letters")  # sources whose options a named mapping may give
@@ -82,6 +76,7 @@ class Media:
     """Whether photos are fetched from addresses that messages tell, and from which hosts.
 
     allow: host names, each exactly. max_bytes a file; timeout_seconds an address; per_run addresses asked a run.
+    logins: (host, variable that holds `user:password` for it).
     """
 
     fetch: bool = False
@@ -89,6 +84,7 @@ class Media:
     max_bytes: int = 10_000_000
     timeout_seconds: float = 20.0
     per_run: int = 200
+    logins: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +261,18 @@ def _media(table: Mapping[str, Any], path: Path) -> Media:
     for host in allow:
         if not _HOST.fullmatch(host):
             raise SettingsError(f"{path}: allow in [media] takes host names alone, as pbs.twimg.com, not {host!r}")
+    logins = table.get("logins", {})
+    if not isinstance(logins, dict) or not all(isinstance(name, str) and name for name in logins.values()):
+        raise SettingsError(f'{path}: logins in [media] must be as {{"api.twilio.com" = "KANAL_TWILIO_LOGIN"}}')
+    if unknown := sorted(set(logins) - set(allow)):
+        raise SettingsError(f"{path}: logins in [media] names {unknown[0]}, which allow does not")
     return Media(
         fetch=fetch,
         allow=tuple(allow),
         max_bytes=_number(table, "max_bytes", 10_000_000, 1, 25_000_000, path),
         timeout_seconds=_number(table, "timeout_seconds", 20, 1, 300, path, whole=False),
         per_run=_number(table, "per_run", 200, 1, 10_000, path),
+        logins=tuple(sorted(logins.items())),
     )
 
 

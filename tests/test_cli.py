@@ -308,6 +308,37 @@ def test_the_doctor_finds_what_a_run_would_stumble_over(
     assert "rahasia-sekali" not in json.dumps(found)
 
 
+def test_the_doctor_says_where_others_send_to_and_what_keeps_them_out(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KANAL_TEST_FORM", raising=False)
+    monkeypatch.setenv("KANAL_TEST_SENT", "rahasia-sekali")
+    streams = stream_toml("sms", "twilio", "webhook", dialect="twilio", secret_env="KANAL_TEST_SENT")
+    streams += stream_toml("sms", "lokal", "webhook", dialect="kannel", allow_from=["192.0.2.7"])
+    streams += stream_toml("balai_warga", "web", "form", secret_env="KANAL_TEST_FORM")
+
+    def found(more: str = "") -> dict[str, tuple[bool | None, str]]:
+        result = kanal("doctor", "--json", config=make_settings(more + streams))
+        assert "rahasia-sekali" not in result.stdout
+        return {c["check"]: (c["ok"], c["detail"]) for c in json.loads(result.stdout)}
+
+    before = found()
+    assert before["sms/twilio"][0] is False and "set public_url in [intake]" in before["sms/twilio"][1]
+    assert before["balai_warga/web"][0] is False and "KANAL_TEST_FORM is not set" in before["balai_warga/web"][1]
+    monkeypatch.setenv("KANAL_TEST_FORM", "x")
+    url = "https://masuk.example.id"
+    after = found(f'[intake]\npublic_url = "{url}"\n')
+    assert {key: after[key] for key in before if "/" in key} == {
+        "sms/twilio": (True, f"source webhook, dialect twilio, at {url}/kirim/sms/twilio; its secret is set"),
+        "sms/lokal": (
+            True, f"source webhook, dialect kannel, at {url}/kirim/sms/lokal; no secret: known by allow_from alone",
+        ),
+        "balai_warga/web": (
+            True, f"source form at {url}/lapor/balai_warga/web; the key that signs its pages is set",
+        ),
+    }  # fmt: skip
+
+
 def test_the_doctor_minds_a_landing_zone_that_others_can_read(ran: Settings) -> None:
     ran.landing_dir.chmod(0o755)
     result = kanal("doctor", "--json", config=ran)

@@ -82,6 +82,8 @@ def test_the_environment_says_where_data_lies_and_which_file_counts(
         ("[media]\nallow = ['localhost']\n", "host names alone"),
         ("[media]\nallow = ['127.0.0.1']\n", "host names alone"),
         ("[media]\nallow = ['*.twimg.com']\n", "host names alone"),
+        ("[media]\nlogins = {'api.twilio.com' = 'X'}\n", "names api.twilio.com, which allow does not"),
+        ("[media]\nallow = ['api.twilio.com']\nlogins = {'api.twilio.com' = 7}\n", r"logins in \[media\] must be as"),
         ("[media]\nmax_bytes = 25000001\n", "max_bytes must be a whole number from 1 to 25000000"),
         ("[snapshots]\n", "unknown key 'snapshots'"),
         ("[alerts]\npassword = 'x'\n", "unknown key 'password'"),

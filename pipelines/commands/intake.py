@@ -11,6 +11,7 @@ import typer
 from pipelines.commands.common import Config, settings_of, told
 
 if TYPE_CHECKING:
+    from pipelines.intake.maps import Areas
     from pipelines.settings import Settings
 
 
@@ -41,7 +42,15 @@ def intake(
             )
         settings = settings_of(config)
         run_id = f"intake-{uuid.uuid4().hex[:16]}"
-        server.serve(settings, _known(settings), run_id=run_id, now=lambda: datetime.now(UTC), host=host, port=port)
+        server.serve(
+            settings,
+            _known(settings),
+            _areas(settings),
+            run_id=run_id,
+            now=lambda: datetime.now(UTC),
+            host=host,
+            port=port,
+        )
 
 
 def _known(settings: Settings) -> list[tuple[str, str]]:
@@ -54,3 +63,19 @@ def _known(settings: Settings) -> list[tuple[str, str]]:
         if stream.source in ("webhook", "form"):
             known.channel_of(registry, stream)
     return sorted(known.taxonomy(settings.models_dir).names.items(), key=lambda named: named[1])
+
+
+def _areas(settings: Settings) -> Areas:
+    """What citizens choose a place from; none where there is no form to do so."""
+    from pipelines import places
+    from pipelines.intake import maps
+
+    if not any(stream.source == "form" for stream in settings.streams):
+        return maps.Areas(())
+    rows = places.kelurahan_table(settings.gazetteer)[["kelurahan_code", "kelurahan", "kecamatan", "kota"]]
+    outlines, landmarks = places.boundaries_file(settings), places.landmarks(settings.gazetteer)
+    return maps.Areas(
+        [maps.Kelurahan(*row) for row in rows.itertuples(index=False)],
+        places.read_boundaries(outlines) if outlines.exists() else None,
+        [maps.Landmark(*row) for row in landmarks[["landmark", "lat", "lon"]].itertuples(index=False)],
+    )

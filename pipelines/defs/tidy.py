@@ -1,4 +1,4 @@
-"""Housekeeping: Dagster's own records every night, landing's small files every hour.
+"""Housekeeping: Dagster's own records every night, landing's small files every hour, photos behind addresses.
 
 Thirteen channels every five minutes are 3,700 runs a day, each with a file of about 140 KB under $DAGSTER_HOME.
 Old ones go, but for the last success of each job and day, which keeps that day's partition shown as done.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines import keep
+from pipelines import keep, media
 from pipelines.contracts import WIB
 from pipelines.defs import described
 from pipelines.defs.resources import Kanal, again_or_failed, busy
@@ -81,6 +81,39 @@ def compact() -> None:
 )
 def compact_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     return dg.SkipReason("the last compact still runs") if busy(context, "compact") else dg.RunRequest()
+
+
+@dg.op
+def fetch_photos(context: dg.OpExecutionContext, kanal: Kanal) -> None:
+    """`kanal media fetch`; what it lands, the next load takes up."""
+    try:
+        found = media.fetch(kanal.settings(), progress=described.logged(context)).as_dict()
+    except KanalError as error:
+        raise again_or_failed(context, error) from None
+    context.log.info("%s", ", ".join(f"{name} {count}" for name, count in found.items() if name != "problems"))
+    for problem, count in found["problems"].items():
+        context.log.warning("%d failed: %s", count, problem)
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Fetch photos behind addresses from hosts that [media] allow names.",
+    tags={"dagster/max_runtime": "3600"},
+)
+def fetch_media() -> None:
+    fetch_photos()
+
+
+@dg.schedule(
+    job=fetch_media,
+    cron_schedule="10,40 * * * *",
+    execution_timezone=str(WIB),
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def fetch_media_schedule(context: dg.ScheduleEvaluationContext, kanal: Kanal) -> dg.RunRequest | dg.SkipReason:
+    if not kanal.settings().media.fetch:
+        return dg.SkipReason("kanal.toml does not say [media] fetch = true")
+    return dg.SkipReason("the last fetch still runs") if busy(context, "fetch_media") else dg.RunRequest()
 
 
 def old_runs(instance: dg.DagsterInstance, now: datetime) -> list[str]:

@@ -31,6 +31,7 @@ from pipelines.intake import signatures
 from pipelines.intake.committer import Committer
 from pipelines.intake.forms import MAX_BYTES, Page
 from pipelines.intake.limits import Address, Buckets, Networks, Room, address_of, inside, networks
+from pipelines.intake.maps import Areas
 from pipelines.intake.metrics import Metrics
 from pipelines.intake.parts import Parts
 from pipelines.settings import Settings, secret
@@ -72,7 +73,13 @@ class Intake:
     """What all requests share. Streams of the settings whose source is webhook have a door each."""
 
     def __init__(
-        self, settings: Settings, categories: Sequence[tuple[str, str]], *, run_id: str, now: Callable[[], datetime]
+        self,
+        settings: Settings,
+        categories: Sequence[tuple[str, str]],
+        areas: Areas,
+        *,
+        run_id: str,
+        now: Callable[[], datetime],
     ) -> None:
         self.settings, self.now, self._run_id = settings, now, run_id
         self.metrics = Metrics()
@@ -83,17 +90,17 @@ class Intake:
         self.monitors = (*_LOOPBACK, *networks(settings.intake.monitors))
         self.committers: dict[str, Committer] = {}
         self.doors = {s.key: self._door(s) for s in settings.streams if s.source == "webhook"}
-        self.pages = {s.key: self._page(s, categories) for s in settings.streams if s.source == "form"}
+        self.pages = {s.key: self._page(s, categories, areas) for s in settings.streams if s.source == "form"}
 
     def _committer(self, stream: Stream, version: str) -> Committer:
         made = Committer(self.landing, stream, self.metrics, source_version=version, run_id=self._run_id, now=self.now)
         return self.committers.setdefault(stream.key, made)
 
-    def _page(self, stream: Stream, categories: Sequence[tuple[str, str]]) -> Page:
+    def _page(self, stream: Stream, categories: Sequence[tuple[str, str]], areas: Areas) -> Page:
         form.check(stream)
         _secret(stream, "secret_env")
         self._committer(stream, form.VERSION)
-        return Page(stream, categories)
+        return Page(stream, categories, areas)
 
     def _door(self, stream: Stream) -> Door:
         """SettingsError where the stream's options will not do, or a secret it names is not set."""
@@ -174,7 +181,11 @@ class Intake:
             if not signatures.proved(door.way, _secret(stream, "secret_env"), asked, self.now()):
                 raise Refused(403, "refused")
         try:
-            taken = webhook.take(door.dialect, webhook.Received(request.method, query, body), self.now())
+            received = webhook.Received(request.method, query, body)
+            if door.dialect.inlines:  # files are looked through: others must not wait meanwhile
+                taken = await asyncio.to_thread(webhook.take, door.dialect, received, self.now())
+            else:
+                taken = webhook.take(door.dialect, received, self.now())
         except RejectedMessage as error:  # in words for a partner who can mend it
             raise Refused(400, "malformed", detail=error.reason) from None
         messages = [await self._grown(door, message) for message in taken.messages]
@@ -208,8 +219,11 @@ class Intake:
         self._limited(self._address(request), ())
         key = _secret(page.stream, "secret_env")
         if request.method != "POST":
-            number = request.query_params.get("diterima")
-            found = page.blank(key, self.now()) if number is None else page.thanks(number)
+            number, area = (request.query_params.get(name) for name in ("diterima", "peta"))
+            if area is not None:
+                found = await asyncio.to_thread(page.picture, area, request.query_params.get("lebar", ""))
+            else:
+                found = page.blank(key, self.now()) if number is None else page.thanks(number)
             if found is None:
                 raise Refused(404, "unknown")
             return found, "page"
@@ -221,7 +235,7 @@ class Intake:
             except ValueError:
                 raise Refused(400, "malformed") from None
             if isinstance(message, Response):
-                return message, "to mend"
+                return message, "to mend" if message.status_code == 422 else "page"
             await self._land(page.stream, [message])
         finally:
             self.room.give(len(body))
@@ -321,13 +335,18 @@ def _answer(door: Door, messages: Sequence[Message]) -> Response:
 
 
 def build(
-    settings: Settings, categories: Sequence[tuple[str, str]], *, run_id: str, now: Callable[[], datetime]
+    settings: Settings,
+    categories: Sequence[tuple[str, str]],
+    areas: Areas,
+    *,
+    run_id: str,
+    now: Callable[[], datetime],
 ) -> Starlette:
-    """The application. categories: (id, name), for citizens to choose from.
+    """The application. categories: (id, name), and areas, for citizens to choose from.
 
     SettingsError where a stream's options or secrets are not in order.
     """
-    intake = Intake(settings, categories, run_id=run_id, now=now)
+    intake = Intake(settings, categories, areas, run_id=run_id, now=now)
     routes = [
         Route("/kirim/{channel}/{stream}", intake.receive, methods=["GET", "POST"]),
         Route("/lapor/{channel}/{stream}", intake.fill_in, methods=["GET", "POST"]),

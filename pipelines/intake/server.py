@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import PermanentError, SettingsError
 from pipelines.intake.app import HEADER_BYTES, build
+from pipelines.intake.maps import Areas
 from pipelines.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def is_loopback(host: str) -> bool:
 def serve(
     settings: Settings,
     categories: Sequence[tuple[str, str]],
+    areas: Areas,
     *,
     run_id: str,
     now: Callable[[], datetime],
@@ -81,7 +83,7 @@ def serve(
     if not any(stream.source in ("webhook", "form") for stream in settings.streams):
         raise SettingsError(f"{settings.path} has no stream with source webhook or form; docs/intake.md shows one")
     _logs_plainly()
-    application = build(settings, categories, run_id=run_id, now=now)
+    application = build(settings, categories, areas, run_id=run_id, now=now)
     config = uvicorn.Config(
         application,
         host=host,

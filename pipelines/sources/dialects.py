@@ -28,7 +28,7 @@ FIELDS = {
     "kelurahan", "kecamatan", "kota", "category", "agency", "conversation", "url", "external_ref", "private", "udh",
     "post", "includes",
 }  # fmt: skip
-_MEDIA = {"at", "kind", "url", "name", "type", "size", "id"}
+_MEDIA = {"at", "kind", "url", "name", "type", "size", "id", "data"}
 LEVELS = ("verified", "claimed", "anonymous")
 _SIGNED = {
     "hmac": {"kind", "header", "prefix", "algorithm", "digest", "over", "timestamp", "window"},
@@ -77,6 +77,11 @@ class Dialect:
     @property
     def strict(self) -> bool:
         return bool(self.table.get("strict"))
+
+    @property
+    def inlines(self) -> bool:
+        """Whether its messages may hold files themselves."""
+        return any("data" in media for media in self.table.get("media", ()))
 
     def items_of(self, body: Any) -> list[Item]:
         """The messages in a body, in its order; the body itself where the dialect has no list."""
@@ -139,6 +144,9 @@ def _checked(table: Mapping[str, Any]) -> Dialect:
         raise ValueError(f"sender_level is none of {', '.join(LEVELS)}")
     if table.get("reader") not in (None, "x_post"):
         raise ValueError("reader is not x_post")
+    for media in table.get("media", ()):
+        if "data" in media and (table["encoding"] != "json" or table.get("reader") or "." in media["data"]):
+            raise ValueError("data of media is one field's name, in a dialect of JSON")
     if not table["signature"]:
         raise ValueError("signature names no way of proof")
     for way in table["signature"]:

@@ -1,9 +1,10 @@
 """The web form of Balai Warga: what a citizen typed into `kanal intake`'s page, and the photos that came along.
 
 In: one Message for each form sent. Nothing is pulled: what is sent lands by itself, before the page
-says thanks. The payload is JSON: the fields as typed and the files with their bytes in base64. Key: a
-number that the page was given when it was opened, so pressing twice is one report. A form in which the
-field that people do not see is filled lands and is filtered as spam.
+says thanks. The payload is JSON: the fields as typed, the place that was chosen, and the files by their
+SHA-256, whose bytes are kept beside landing (version 1 had them in base64). Key: a number that the page
+was given when it was opened, so pressing twice is one report. A form in which the field that people do
+not see is filled lands and is filtered as spam.
 
 Options in kanal.toml:
   secret_env    variable with the key that pages are signed with, any long random text
@@ -13,8 +14,7 @@ Options in kanal.toml:
 from __future__ import annotations
 
 import json
-from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -24,13 +24,18 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from pipelines.contracts import Attachment, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError
+from pipelines.sources.attached import described
+from pipelines.sources.pages import number as finite
+from pipelines.sources.pages import point, record
 
-VERSION = "1"
+VERSION = "2"
 PAYLOAD_TYPE = "application/vnd.kanal.form+json"
 # What the page asks, and how many characters each may have.
 FIELDS = {
     "uraian": 5000,
     "lokasi": 300,
+    "kelurahan": 20,
+    "titik": 60,
     "kategori": 60,
     "nama": 100,
     "telepon": 30,
@@ -40,6 +45,7 @@ FIELDS = {
 }
 TRAP = "situs"  # not seen by people
 PHOTOS, PHOTO_BYTES = 3, 5_000_000
+PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 _MOST_PARTS = 40
 
 
@@ -134,23 +140,17 @@ class _Part:
         ]
 
 
-def photo_type(data: bytes) -> str | None:
-    """Media type of a photo by how it begins; None where it is none."""
-    heads = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
-    if found := next((kind for head, kind in heads.items() if data.startswith(head)), None):
-        return found
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return "image/heic" if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1") else None
+def message_of(sent: Sent, number: str, now: datetime, place: Mapping[str, Any] | None = None) -> Message:
+    """A form that was looked through -> Message; number: the page's own.
 
-
-def message_of(sent: Sent, number: str, now: datetime) -> Message:
-    """A form that was looked through -> Message; number: the page's own."""
+    place: kelurahan, kecamatan and kota by name, and lat, lon (WGS84) and accuracy_m of a point in it.
+    """
     fields = {name: sent.fields[name] for name in FIELDS if sent.fields.get(name, "").strip()}
-    files = [{"name": f.name, "type": photo_type(f.data), "data": b64encode(f.data).decode()} for f in sent.files]
+    files = [described(f.data, f.name) for f in sent.files]
     said = [f"{name}={text}" for name, text in fields.items()] + [sha256(f.data).hexdigest() for f in sent.files]
-    payload = json.dumps({"fields": fields, "files": files}, ensure_ascii=False).encode("utf-8", "replace")
-    return Message(number, short_hash(*said), payload, PAYLOAD_TYPE, now, occurred_at=now, origin="form")
+    payload = json.dumps({"fields": fields, "place": dict(place or {}), "files": files}, ensure_ascii=False)
+    data, media = payload.encode("utf-8", "replace"), tuple(f.data for f in sent.files)
+    return Message(number, short_hash(*said), data, PAYLOAD_TYPE, now, occurred_at=now, origin="form", media=media)
 
 
 def decode(message: Message, stream: Stream) -> Draft:
@@ -159,12 +159,14 @@ def decode(message: Message, stream: Stream) -> Draft:
         raise RejectedMessage(message.problem, stage="pull")
     try:
         payload = json.loads(message.payload)
-        fields, files = dict(payload["fields"]), list(payload["files"])
+        fields, files = dict(payload["fields"]), [_file(f) for f in payload["files"]]
+        place = record(payload.get("place"))
     except (ValueError, KeyError, TypeError):
         raise RejectedMessage("Isi formulir rusak dan tidak bisa dibaca.") from None
     if fields.get(TRAP):
         raise FilteredMessage("spam", "a field that people do not see was filled")
     phone, email = fields.get("telepon"), fields.get("email")
+    where = point(place.get("lat"), place.get("lon"))
     return Draft(
         text=fields.get("uraian", ""),
         occurred_at=message.occurred_at,
@@ -174,10 +176,21 @@ def decode(message: Message, stream: Stream) -> Draft:
         contact_email=email,
         sender_level="claimed" if phone or email else "anonymous",
         address_text=fields.get("lokasi"),
+        kelurahan_reported=place.get("kelurahan"),
+        kecamatan_reported=place.get("kecamatan"),
+        kota_reported=place.get("kota"),
+        lat=where[0] if where else None,
+        lon=where[1] if where else None,
+        accuracy_m=finite(place.get("accuracy_m")) if where else None,
         category_reported=fields.get("kategori"),
         private="rahasia" in fields,
-        attachments=[
-            Attachment(type=f["type"], name=f["name"], size=len(f["data"]) * 3 // 4 - f["data"].count("="))
-            for f in files
-        ],
+        attachments=files,
     )
+
+
+def _file(told: Any) -> Attachment:
+    """A file as the payload tells of it; of version 1, which held the bytes themselves, its size."""
+    if "data" not in told:
+        return Attachment(**dict(told))  # type: ignore[typeddict-item]
+    size = len(told["data"]) * 3 // 4 - told["data"].count("=")
+    return Attachment(type=told["type"], name=told["name"], size=size)

@@ -16,9 +16,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Collection, Iterator
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -38,11 +40,13 @@ _TLS = ssl.create_default_context()
 
 
 class Limits(NamedTuple):
-    """allow: hosts, lower case, each exactly; largest answer; seconds for all of it, redirects included."""
+    """allow: hosts, lower case, each exactly; largest answer; seconds for all of it, redirects included; host ->
+    `user:password` that it is told, and no other host."""
 
     allow: Collection[str]
     max_bytes: int
     seconds: float
+    logins: Mapping[str, str] = MappingProxyType({})
 
 
 def allowed(url: str, allow: Collection[str], *, allow_loopback: bool = False) -> bool:
@@ -63,7 +67,8 @@ def fetch(url: str, limits: Limits, *, allow_loopback: bool = False) -> bytes:
     deadline = time.monotonic() + limits.seconds
     for _ in range(_HOPS + 1):
         parts = _checked(url, limits.allow, allow_loopback=allow_loopback)
-        with _asked(parts, deadline, allow_loopback=allow_loopback) as answer:
+        login = limits.logins.get(parts.hostname or "")
+        with _asked(parts, deadline, login, allow_loopback=allow_loopback) as answer:
             if answer.status not in _REDIRECTS:
                 return _body(answer, limits.max_bytes)
             url = urljoin(url, answer.getheader("Location") or "")
@@ -104,7 +109,9 @@ def _resolved(host: str, port: int, *, allow_loopback: bool) -> str:
 
 
 @contextmanager
-def _asked(parts: SplitResult, deadline: float, *, allow_loopback: bool) -> Iterator[http.client.HTTPResponse]:
+def _asked(
+    parts: SplitResult, deadline: float, login: str | None, *, allow_loopback: bool
+) -> Iterator[http.client.HTTPResponse]:
     """The answer to a GET, its head read. At the deadline the connection is shut, wherever it stands."""
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -127,7 +134,8 @@ def _asked(parts: SplitResult, deadline: float, *, allow_loopback: bool) -> Iter
                 plain.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection.sock = line[0] = _TLS.wrap_socket(plain, server_hostname=host)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers=_HEADERS)
+            proof = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
+            connection.request("GET", target, headers=_HEADERS | proof)
             yield connection.getresponse()
         finally:
             timer.cancel()

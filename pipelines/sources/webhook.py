@@ -2,7 +2,8 @@
 
 In: one Message for each message in a request. Nothing is pulled: what is sent lands by itself, before
 the sender is told so. The payload is the body, or the query, as it came; where a request held several
-messages, each lands as the body with the others taken out. Secrets and signatures do not land. Key:
+messages, each lands as the body with the others taken out. Files inside JSON are kept beside landing, and their
+hash stands in their place (inline). Secrets and signatures do not land. Key:
 the sender's own id, else a hash of what was sent; a version changes only with the message, so a
 request sent twice is a repeat. Limits: what the sender gave up sending is lost. Long SMS whose parts
 the gateway does not join are joined as they come (intake); what stays incomplete is quarantined.
@@ -23,13 +24,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from pipelines.contracts import Attachment, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError
-from pipelines.sources import x_posts
+from pipelines.sources import inline, x_posts
 from pipelines.sources.dialects import LEVELS, Dialect, Item, Path, all_of, first_of, of_stream, plain
 from pipelines.sources.octets import charset_of, first, hexadecimal, pairs, text_in, without
 from pipelines.sources.pages import moment, number, point, record, to_bytes
@@ -41,7 +43,6 @@ PARTS = "application/vnd.kanal.sms-parts+json"
 
 _PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
 _SCHEME = re.compile(r"(?:whatsapp|tel|sms):", re.IGNORECASE)
-_MOST_FILES = 20
 _MOST_ITEMS = 1000
 _MILLISECONDS = 1e11
 _EMPTY = "Pesan ini tidak berisi tulisan atau lampiran. Tidak ada yang dapat ditindaklanjuti."
@@ -124,8 +125,18 @@ def take(dialect: Dialect, received: Received, now: datetime, origin: str = "web
         for place, item in enumerate(items):
             if wrong := _wrong(dialect, item):
                 raise RejectedMessage(f"message {place}: {wrong}", stage="intake")
-    messages = []
-    for item in items:
+    messages: list[Message] = []
+    files: dict[int, tuple[bytes, ...]] = {}
+    kept = 0
+    for place, item in enumerate(items):
+        try:
+            files[place] = inline.taken(dialect, item, min(inline.MOST, inline.AT_ONCE - kept))
+            kept += len(files[place])
+        except ValueError as error:
+            if dialect.strict:
+                raise RejectedMessage(f"message {place}: {error}", stage="intake") from None
+            files[place] = ()
+    for place, item in enumerate(items):
         if dialect.skips(item):
             continue
         if dialect.table.get("reader") == "x_post":
@@ -133,9 +144,10 @@ def take(dialect: Dialect, received: Received, now: datetime, origin: str = "web
             page = {"includes": record(dialect.get(item, "includes"))}
             messages.append(x_posts.message_of(post, page, now, origin))
             continue
-        payload = received.body if len(items) == 1 else to_bytes(dialect.alone(body, item))
+        media = files[place]
+        payload = received.body if len(items) == 1 and not dialect.inlines else to_bytes(dialect.alone(body, item))
         said = json.dumps(item.value, sort_keys=True)
-        messages.append(_message(dialect, item, said, payload, JSON, now, origin))
+        messages.append(replace(_message(dialect, item, said, payload, JSON, now, origin), media=media))
     return Taken(messages, len(items) - len(messages))
 
 
@@ -337,14 +349,14 @@ def _files(dialect: Dialect, item: Item) -> tuple[list[Attachment], list[str]]:
     ids: list[str] = []
     for spec in dialect.table.get("media", ()):
         bases = all_of(item, spec["at"]) if "at" in spec else [item.value]
-        for count in range(_MOST_FILES if any("{n}" in v for v in spec.values()) else 1):
+        for count in range(inline.MOST if any("{n}" in v for v in spec.values()) else 1):
             found = [_file(item, base, spec, count) for base in bases]
             if not any(found):
                 break
             for file, own in filter(None, found):
                 files.append(file)
                 ids += [own] if own else []
-    return files[:_MOST_FILES], ids[:_MOST_FILES]
+    return files[: inline.MOST], ids[: inline.MOST]
 
 
 def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[Attachment, str | None] | None:
@@ -353,7 +365,8 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
         return plain(first_of(item._replace(value=base), [path])) if path else None
 
     url, own = (base if isinstance(base, str) else at("url")), at("id")
-    if not (url or own):
+    kept = inline.told(base, spec.get("data", ""))
+    if not (url or own or kept):
         return None
     kind = spec.get("kind", "file")
     if kind == "type":
@@ -365,7 +378,7 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
         file["name"] = name
     if (size := number(_whole(at("size")))) is not None and size >= 0:
         file["size"] = int(size)
-    return file, own
+    return Attachment(**{**file, **kept}) if kept else file, own
 
 
 def _whole(text: str | None) -> int | None:

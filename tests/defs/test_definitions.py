@@ -62,7 +62,7 @@ def test_the_graph_is_one_landing_asset_a_channel_and_the_load_behind_them(proje
 def test_jobs_schedules_and_sensors_are_these_and_start_by_themselves(project: Callable[..., Settings]) -> None:
     project(TWO_MORE)
     found = defs().get_repository_def()
-    jobs = ["compact", "land__crm", "land_email", "land_jaki", "land_sms", "load", "tidy"]
+    jobs = ["compact", "fetch_media", "land__crm", "land_email", "land_jaki", "land_sms", "load", "tidy"]
     assert sorted(j.name for j in found.get_all_jobs() if not j.name.startswith("__")) == jobs
     assert {s.name: (s.cron_schedule, s.execution_timezone, s.default_status.value) for s in found.schedule_defs} == {
         "land__crm_schedule": ("0-59/5 * * * *", "Asia/Jakarta", "RUNNING"),
@@ -70,6 +70,7 @@ def test_jobs_schedules_and_sensors_are_these_and_start_by_themselves(project: C
         "land_jaki_schedule": ("2-59/5 * * * *", "Asia/Jakarta", "RUNNING"),
         "land_sms_schedule": ("3-59/5 * * * *", "Asia/Jakarta", "RUNNING"),
         "compact_schedule": ("25 * * * *", "Asia/Jakarta", "RUNNING"),
+        "fetch_media_schedule": ("10,40 * * * *", "Asia/Jakarta", "RUNNING"),
         "tidy_schedule": ("40 2 * * *", "Asia/Jakarta", "RUNNING"),
     }
     assert {s.name: s.default_status.value for s in found.sensor_defs} == dict.fromkeys(

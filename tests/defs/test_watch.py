@@ -15,6 +15,7 @@ from dagster._core.definitions.freshness import FreshnessState, FreshnessStateCh
 from pipelines import alerts, flow
 from pipelines.contracts import WIB
 from pipelines.defs import watch
+from pipelines.defs.resources import Kanal
 from pipelines.errors import KanalError, PermanentError, TransientError
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Head, Landing
@@ -304,6 +305,30 @@ def test_the_small_landing_files_of_a_busy_stream_are_merged(project: Project, i
         head = won
     assert run("compact", instance, tags={}).success
     assert (landing.files(*stream.key.split("/")), landing.head(stream)) == (list(range(105, 205)), head)
+
+
+def test_photos_are_fetched_on_a_schedule_only_where_that_is_switched_on(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    from pipelines.defs.tidy import fetch_media_schedule
+
+    def asked() -> dg.RunRequest | dg.SkipReason:
+        kanal = Kanal(config=os.environ["KANAL_CONFIG"])
+        with (
+            dg.instance_for_test() as real,
+            dg.build_schedule_context(real, resources={"kanal": kanal}) as context,
+        ):
+            return fetch_media_schedule(context)
+
+    settings = project()
+    assert asked() == dg.SkipReason("kanal.toml does not say [media] fetch = true")
+    failed = run("fetch_media", instance, tags={})
+    assert not failed.success
+    settings.path.write_text(
+        settings.path.read_text("utf-8") + '\n[media]\nfetch = true\nallow = ["pbs.example.id"]\n', "utf-8"
+    )
+    assert isinstance(asked(), dg.RunRequest)
+    assert run("fetch_media", instance, tags={}).success
 
 
 def test_old_runs_go_but_the_last_success_of_each_job_and_day(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import time
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ from tests.intake.conftest import (
     write_settings,
 )
 from tests.peers.intake import landed, running, start
+from tests.pictures import picture
 
 REPORT = {"id": "M-1", "text": "Lampu jalan mati di RT 03"}
 POST = {
@@ -342,3 +345,18 @@ def test_the_doctor_knows_what_a_webhook_stream_lacks(tmp_path: Path, monkeypatc
     found = {check.name: check for check in doctor(write_settings(tmp_path)) if check.name in STREAMS}
     assert {name for name, check in found.items() if not check.ok} == {"sms/whatsapp", "facebook/halaman"}
     assert "environment variable UJI_KATA is not set" in found["sms/whatsapp"].detail
+
+
+def test_a_file_inside_a_partners_report_is_kept_before_the_answer(site: Site) -> None:
+    photo = picture(size=(30, 20))
+    files = [{"name": "a.jpg", "data": b64encode(photo).decode()}]
+    status, _, _ = site.send(by_partner({"id": "berkas-1", "text": "Lampu mati", "files": files}))
+    digest = sha256(photo).hexdigest()
+    assert status == 200
+    assert (site.settings.media_dir / digest[:2] / digest).read_bytes() == photo
+    [landed] = [m for m in site.landed("lapor/mitra") if m.source_ref == "berkas-1"]
+    assert digest.encode() in landed.payload and b64encode(photo) not in landed.payload
+    before = len(site.landed("lapor/mitra"))
+    status, _, told = site.send(by_partner({"id": "berkas-2", "text": "x", "files": [{"data": "bukan base64!"}]}))
+    assert (status, told) == (400, b"message 0: data of a file is no base64\n")
+    assert len(site.landed("lapor/mitra")) == before

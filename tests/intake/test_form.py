@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from html import unescape
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines import flow
@@ -31,6 +37,16 @@ SECRET = {"UJI_FORMULIR": "kenari-formulir-88d1"}
 STREAM = Stream("balai_warga", "web", "form", {"secret_env": "UJI_FORMULIR"})
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 SAID = {"uraian": "Lampu jalan mati di depan SDN, gelap sekali tiap malam", "lokasi": "Jl. Kenanga RT 03 RW 05, Gelora"}
+JSONS = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["uraian", "lat", "lon", "data", "type", "name", "kelurahan", "situs"]), inner
+        )
+    ),
+    max_leaves=8,
+)
 TOO_FAST = 3.1  # seconds after which a form is not
 
 
@@ -102,7 +118,7 @@ def test_a_form_that_was_sent_lands_with_its_photos_and_its_number_is_shown(site
         text=SAID["uraian"], occurred_at=message.occurred_at, author_ref="0812 0000 0001", author_name="Warga Satu",
         contact_phone="0812 0000 0001", contact_email="w@example.id", sender_level="claimed", address_text=SAID["lokasi"],
         category_reported="penerangan_listrik", private=True,
-        attachments=[Attachment(type="image/jpeg", name="lampu.jpg", size=len(picture))],
+        attachments=[Attachment(type="image/jpeg", name="lampu.jpg", size=len(picture), sha256=sha256(picture).hexdigest())],
     )  # fmt: skip
     assert token.rsplit(".", 1)[1].encode() not in message.payload
 
@@ -214,10 +230,22 @@ def test_every_field_has_a_name_and_the_keyboard_reaches_them_in_order(site: Sit
     fields = [name for role, name, _ in spoken if role in ("textbox", "combobox", "checkbox", "button")]
     assert [f for f in fields if f] == fields
     order = []
-    for _ in range(10):
+    for _ in range(11):
         page.tab()
         order.append(page.ask("document.activeElement.id || document.activeElement.tagName"))
-    assert order == ["A", "uraian", "lokasi", "kategori", "foto", "nama", "telepon", "email", "rahasia", "BUTTON"]
+    assert order == [
+        "A",
+        "uraian",
+        "lokasi",
+        "kelurahan",
+        "kategori",
+        "foto",
+        "nama",
+        "telepon",
+        "email",
+        "rahasia",
+        "BUTTON",
+    ]
 
 
 def test_what_is_to_be_mended_is_read_out(site: Site, page: Page, tmp_path: Path) -> None:
@@ -246,6 +274,22 @@ def test_a_form_becomes_a_ticket(make_settings: Callable[..., Settings], monkeyp
     with open_snapshot(settings) as con:
         [ticket] = ask(con, "SELECT channels, category, attachment_count FROM tickets")
     assert ticket["category"] == "penerangan_listrik"
+
+
+def test_a_form_that_landed_with_its_photos_inside_still_reads() -> None:
+    payload = {
+        "fields": {"uraian": "Lampu mati"},
+        "files": [{"name": "a.jpg", "type": "image/jpeg", "data": b64encode(b"x" * 10).decode()}],
+    }
+    draft = form.decode(Message("1", "1", json.dumps(payload).encode(), form.PAYLOAD_TYPE, NOW), STREAM)
+    assert draft.attachments == [Attachment(type="image/jpeg", name="a.jpg", size=10)] and draft.lat is None
+
+
+@given(fields=JSONS, place=JSONS, files=JSONS)
+def test_no_payload_breaks_the_reading(fields: object, place: object, files: object) -> None:
+    payload = json.dumps({"fields": fields, "place": place, "files": files}).encode()
+    with suppress(RejectedMessage, FilteredMessage):
+        form.decode(Message("1", "1", payload, form.PAYLOAD_TYPE, NOW), STREAM)
 
 
 def test_a_payload_that_is_broken_is_set_aside() -> None:

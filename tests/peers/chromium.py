@@ -84,10 +84,34 @@ class Page:
         self.ask(f"document.querySelector({json.dumps(selector)}).click()")
         self._settle()
 
+    def touch(self, selector: str, x: float, y: float) -> None:
+        """Click at a pixel of a thing, and wait for the page that comes."""
+        left, top = self.ask(
+            f"(e => (e.scrollIntoView(), [e.getBoundingClientRect().x, e.getBoundingClientRect().y]))"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+        self._loaded = False
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, x=left + x, y=top + y, button="left", clickCount=1)
+        self._settle()
+
     def tab(self) -> None:
         """The Tab key."""
-        for kind in ("rawKeyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        self._key("Tab", 9)
+
+    def enter(self) -> None:
+        """The Enter key, and wait for the page that comes."""
+        self._loaded = False
+        self._key("Enter", 13, text="\r")
+        self._settle()
+
+    def write(self, text: str) -> None:
+        """Type into whatever has the focus."""
+        self._call("Input.insertText", text=text)
+
+    def _key(self, name: str, code: int, **more: str) -> None:
+        for kind in ("keyDown" if more else "rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **more)
 
     def spoken(self) -> list[tuple[str, str, str]]:
         """What a screen reader tells of each thing in the page: role, name, description."""

@@ -99,6 +99,24 @@ def test_a_picture_comes_as_it_is_also_by_way_of_another_address_on_the_list() -
         assert asked == ["/a", "/b?c"]
 
 
+def test_a_login_is_told_to_its_own_host_and_to_none_that_it_leads_on_to() -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def page(then: Page) -> Page:
+        def asked(request: BaseHTTPRequestHandler) -> None:
+            told.append((request.headers["Host"].split(":")[0], request.headers["Authorization"]))
+            then(request)
+
+        return asked
+
+    with serving({"/photo": page(answer())}) as (second, _):
+        elsewhere = second.replace("localhost", "127.0.0.1") + "/photo"
+        with serving({"/media": page(leads_to(elsewhere))}) as (first, _):
+            limits = LIMITS._replace(allow={"localhost", "127.0.0.1"}, logins={"localhost": "AC1:kenari"})
+            assert web.fetch(f"{first}/media", limits, allow_loopback=True) == PHOTO
+    assert told == [("localhost", "Basic QUMxOmtlbmFyaQ=="), ("127.0.0.1", None)]
+
+
 @pytest.mark.parametrize(
     ("page", "why"),
     [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError
 from pipelines.settings import default_models_dir
 from pipelines.sources import webhook, x_posts
 from pipelines.sources.dialects import Item, all_of, of_stream, parsed
+from tests.pictures import picture
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 AT = datetime(2026, 11, 26, 1, 0, tzinfo=UTC)
@@ -240,6 +243,49 @@ def test_a_partners_report_fills_what_it_names() -> None:
     )  # fmt: skip
 
 
+def _with_files(*files: Any) -> dict[str, Any]:
+    return {"reports": [{"id": "A-1", "text": "Lampu mati", "files": list(files)}, {"id": "A-2", "text": "Got mampet"}]}
+
+
+def test_files_inside_a_partners_report_are_kept_and_their_hash_stands_in_their_place() -> None:
+    photo = picture()
+    inside = b64encode(photo).decode()
+    body = _with_files(
+        {"name": "a.jpg", "type": "text/html", "data": inside},
+        {"data": f"data:image/png;base64,{inside[:20]}\n{inside[20:]}"},
+        {"data": ""}, {"data": None, "url": "https://example.id/b.jpg"},
+    )  # fmt: skip
+    first, second = take("json", body)
+    assert (first.media, second.media) == ((photo, photo), ())
+    assert inside.encode() not in first.payload
+    kept = {"type": "image/jpeg", "size": len(photo), "sha256": sha256(photo).hexdigest()}
+    assert webhook.decode(first, stream("json")).attachments == [
+        {"name": "a.jpg", **kept}, kept, {"type": "file", "url": "https://example.id/b.jpg"},
+    ]  # fmt: skip
+    assert take("json", body)[0].version == first.version
+    assert take("json", _with_files({"data": b64encode(picture(colour="red")).decode()}))[0].version != first.version
+
+
+@pytest.mark.parametrize("data", ["sha256:" + "0" * 64, {"sha256": "0" * 64, "type": "image/jpeg"}, "x", 7, ["eA=="]])
+def test_nobody_can_claim_a_file_that_is_not_his(data: Any) -> None:
+    with pytest.raises(RejectedMessage, match="message 0: data of a file is no base64"):
+        take("json", _with_files({"data": data}))
+    lenient = Stream("sms", "uji", "webhook", {"dialect": DIALECTS["json"] | {"strict": False}, "secret_env": "X"})
+    received = webhook.Received("POST", b"", json.dumps(_with_files({"data": data, "url": "https://a"})).encode())
+    first, _ = webhook.take(of_stream(lenient), received, NOW).messages
+    assert first.media == () and webhook.decode(first, lenient).attachments == [{"type": "file", "url": "https://a"}]
+
+
+def test_a_message_brings_twenty_files_at_most() -> None:
+    with pytest.raises(RejectedMessage, match="20 files"):
+        take("json", _with_files(*[{"data": "eA=="}] * 21))
+    assert len(take("json", _with_files(*[{"data": "eA=="}] * 20))[0].media) == 20
+    full = [{"id": str(n), "text": "x", "files": [{"data": "eA=="}] * 20} for n in range(11)]
+    assert len(take("json", {"reports": full[:10]})) == 10
+    with pytest.raises(RejectedMessage, match="message 10: .* a request 200"):
+        take("json", {"reports": full})
+
+
 def test_advertisers_that_are_named_are_filtered() -> None:
     with pytest.raises(FilteredMessage, match="spam"):
         read("kannel", b"id=1&from=TELKOMSEL&bin=Promo&charset=UTF-8", "GET", spam_senders=["telkomsel"])
@@ -287,6 +333,8 @@ def test_paths_lead_through_lists_by_key_and_outward() -> None:
         ({"answers": 1}, "unknown key 'answers'"),
         ({"time": "julian"}, "time"),
         ({"reader": "telepathy"}, "reader"),
+        ({"media": [{"data": "a.b"}]}, "data of media"),
+        ({"encoding": "form"}, "data of media"),
     ],
 )  # fmt: skip
 def test_a_slip_in_a_dialect_is_named(change: dict[str, Any], told: str) -> None:
@@ -330,7 +378,9 @@ WHOLE = {
     "whatsapp": whatsapp({"text": {"body": "x"}}, {"image": {"id": "7", "caption": "y"}, "location": {"latitude": 1, "longitude": 2}}),
     "meta_page": page(photos=["https://example.id/1.jpg"]),
     "x_activity": {"data": {"event_type": "post.create", "payload": {"id": "1", "text": "x"}, "includes": {"users": [{"id": "2"}]}}},
-    "json": {"reports": [{"id": "1", "text": "x", "time": "2026-11-26T08:00:00Z", "sender": {"id": "2"}, "files": [{"url": "https://a"}]}]},
+    "json": {"reports": [
+        {"id": "1", "text": "x", "time": "2026-11-26T08:00:00Z", "sender": {"id": "2"}, "files": [{"url": "https://a", "data": "eA=="}]},
+    ]},
 }  # fmt: skip
 
 

@@ -30,7 +30,14 @@ from pipelines.sinks.warehouse import open_warehouse
 
 _AT_ONCE = 8
 _LEAST_FREE = 2 * 1024**3
-_PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir")  # options that name something on this disk
+_PATHS = (
+    "inbox",
+    "pages_dir",
+    "source_dir",
+    "database",
+    "csv_dir",
+    "detail_dir",
+)  # options that name something on this disk
 _RECORDED = ("pages_dir", "source_dir")  # with these a stream reads the disk, and needs no credentials
 
 

@@ -20,9 +20,10 @@ import requests
 from pipelines.contracts import Stream, short_hash
 from pipelines.errors import PermanentError, SettingsError
 from pipelines.settings import secret
-from pipelines.sources.http import LOOPBACK, Api, by_status, connect, not_json, token_of
+from pipelines.sources.http import Api, address_of, by_status, connect, not_json, token_of
 
 _MICROSOFT = "login.microsoftonline.com"
+_ENDPOINTS = f"https://{_MICROSOFT}/TENANT/oauth2/v2.0/token or https://oauth2.googleapis.com/token"
 _MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 _EARLY, _SHORTEST, _USUAL = 300.0, 30.0, 3600.0  # seconds: before its end, margin of a short one, where none is told
 _ROLE = "IMAP.AccessAsApp"
@@ -107,7 +108,7 @@ def advice(stream: Stream, token: str) -> str:
 
 def _request(stream: Stream) -> tuple[str, dict[str, str], tuple[str, ...]]:
     """(token endpoint, form to post, secrets in it). Raises SettingsError."""
-    url = _url_of(stream)
+    url = address_of(stream, "token_url", _ENDPOINTS)
     if "client_id_env" in stream.options:
         client = secret(stream.options["client_id_env"], what=f"{stream.key}: the application's ID (client_id_env)")
     else:
@@ -134,18 +135,6 @@ def _request(stream: Stream) -> tuple[str, dict[str, str], tuple[str, ...]]:
     return url, form, tuple(form[name] for name in ("client_secret", "refresh_token") if name in form)
 
 
-def _url_of(stream: Stream) -> str:
-    url = stream.options.get("token_url")
-    parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-    plain = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if not parts.hostname or not (parts.scheme == "https" or plain) or parts.query or "@" in parts.netloc:
-        raise SettingsError(
-            f"{stream.key}: token_url must be as https://{_MICROSOFT}/TENANT/oauth2/v2.0/token or"
-            " https://oauth2.googleapis.com/token"
-        )
-    return str(url)
-
-
 def _ask(stream: Stream, url: str, form: dict[str, str], hidden: tuple[str, ...]) -> tuple[str, float]:
     """(access token, seconds it lasts)."""
     api = Api(stream.key, "the token server", hidden)
@@ -158,7 +147,6 @@ def _ask(stream: Stream, url: str, form: dict[str, str], hidden: tuple[str, ...]
             raise not_json(api, response.status_code)
 
     session = connect(stream, url, check)
-    session.trust_env = urlsplit(url).hostname not in LOOPBACK
     answer = api.ask(session.post, url, data=form, allow_redirects=False).json()
     token, seconds = answer["access_token"].strip(), answer.get("expires_in", _USUAL)
     if not re.fullmatch(r"[!-~]+", token):  # imaplib would print it in its complaint

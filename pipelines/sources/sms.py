@@ -22,13 +22,14 @@ Options in kanal.toml, the first four instead of each other:
   time_zone               zone of the gateway's clock; Gammu writes its local time ("Asia/Jakarta")
   multipart_wait_seconds  how long after its last part a message waits for those that are missing (660,
                           a minute more than Gammu's own MultipartTimeout)
+  codes                   first words that call an office: a set of models/sms_codes.toml ("lapor_1708"), or
+                          {WORD = "office"}; sets agency_reported and leaves the text as it is
   spam_senders            senders whose SMS are advertising, as Gammu writes them (["TELKOMSEL"])
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError, TransientError
 from pipelines.sources.http import number_of
 from pipelines.sources.sms_files import KINDS, Kind, NotAnInbox
+from pipelines.sources.sms_head import code_of, codes_of, sender_of
 from pipelines.sources.sms_inbox import Inbox, open_inbox
 from pipelines.sources.sms_parts import (
     COLUMNS,
@@ -68,7 +70,6 @@ _OPEN_ROWS = 500  # rows of messages that wait for a part; more make the oldest 
 _LATE = timedelta(days=3)  # networks give up on an SMS after one to three days
 _WAIT_SECONDS = 660
 _USSD = "127"  # Class of the network's answers to codes like *888#
-_PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
 
 
 class _Options(NamedTuple):
@@ -118,15 +119,17 @@ def decode(message: Message, stream: Stream) -> Draft:
     if message.problem:
         raise RejectedMessage(message.problem, stage="pull")
     rows = _rows(message.payload)
-    sender = cell(rows[0], "SenderNumber")
+    sender, codes = sender_of(cell(rows[0], "SenderNumber")), codes_of(stream)
     if cell(rows[0], "Class") == _USSD:
         raise FilteredMessage("auto_reply", "the network's answer to a USSD code")
-    if sender.lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
+    if (sender.ref or "").lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
         raise FilteredMessage("spam", "the sender is one of spam_senders")
     text = text_of(rows)
     if not text.strip():
         raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
+    code = code_of(text, codes)
     extra = {
+        "code": code,
         "recipient": cell(rows[0], "RecipientID") or None,
         "parts": len(rows) if len(rows) > 1 else None,
         "flash": True if cell(rows[0], "Class") == "0" else None,
@@ -134,10 +137,11 @@ def decode(message: Message, stream: Stream) -> Draft:
     return Draft(
         text=text,
         occurred_at=message.occurred_at,
-        author_ref=sender or None,
-        contact_phone=sender if _PHONE.fullmatch(sender) else None,
+        author_ref=sender.ref,
+        contact_phone=sender.phone,
         # The network names the sender, but a gateway may put any number or name there.
-        sender_level="claimed" if sender else "anonymous",
+        sender_level="claimed" if sender.ref else "anonymous",
+        agency_reported=codes[code] if code else None,
         extra={k: v for k, v in extra.items() if v is not None},
     )
 
@@ -185,6 +189,7 @@ def _options(stream: Stream) -> _Options:
     name, spam = stream.options.get("time_zone", "Asia/Jakarta"), stream.options.get("spam_senders", [])
     if not isinstance(spam, list) or not all(isinstance(sender, str) and sender for sender in spam):
         raise SettingsError(f'{stream.key}: spam_senders must be a list of senders, as ["TELKOMSEL"]')
+    codes_of(stream)
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):

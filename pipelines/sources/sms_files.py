@@ -20,9 +20,7 @@ Cells = Mapping[str, Any]
 
 _NAME = re.compile(r"IN(\d{8})_(\d{6})_(\d\d)_.*\.txt", re.DOTALL)
 _SECTION = re.compile(r"\[SMSBackup(\d+)\]")
-_TIME = re.compile(r"\d{8}T\d{6}Z?")
 _UNITS = re.compile(r"(?:[0-9A-Fa-f]{4})+")
-_CODINGS = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression", "8bit": "8bit"}
 
 
 class NotAnInbox(Exception):  # noqa: N818 - an answer: the file is set aside, the others are read
@@ -63,7 +61,7 @@ def _backup(name: str, data: bytes) -> Iterable[Cells]:
     for line in data.decode("utf-8", "replace").splitlines():
         if head := _SECTION.fullmatch(line.strip()):
             sections.append((head[1], {}))
-        elif sections and "=" in line:
+        elif sections and "=" in line and not line.startswith(";"):  # which quotes the text
             key, _, value = line.partition("=")
             sections[-1][1][key.strip()] = value.strip()
     if not named or not sections or int(sections[-1][0]) > 99:
@@ -77,16 +75,12 @@ def _cells(own: str, section: Mapping[str, str]) -> Cells:
         sender = bytes.fromhex(sender).decode("utf-16-be", "replace")
     else:
         sender = section.get("Number", "").strip('"')
-    at = section.get("DateTime", "")
-    if _TIME.fullmatch(at):
-        time = datetime.strptime(at.rstrip("Z"), "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if _valid(at) else None
-        at = time.isoformat() if time else ""
     return {key: value for key, value in section.items() if key not in texts} | {
         "ID": own,
-        "ReceivingDateTime": at,
+        "ReceivingDateTime": _time(section.get("DateTime", "")),
         "Text": "".join(section[key] for key in texts),
         "SenderNumber": sender,
-        "Coding": _CODINGS.get(section.get("Coding", ""), section.get("Coding", "")),
+        "Coding": section.get("Coding", ""),
         "UDH": section.get("UDH", ""),
         "Class": section.get("Class", "-1"),
         "RecipientID": "",
@@ -94,12 +88,12 @@ def _cells(own: str, section: Mapping[str, str]) -> Cells:
     }
 
 
-def _valid(at: str) -> bool:
+def _time(written: str) -> str:
+    """20261006T013000Z, which is UTC, as the inbox has times."""
     try:
-        datetime.strptime(at.rstrip("Z"), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return datetime.strptime(written.removesuffix("Z"), "%Y%m%dT%H%M%S").replace(tzinfo=UTC).isoformat()
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 KINDS = {

@@ -27,7 +27,7 @@ from pipelines.contracts import WIB
 from tests.peers import need
 
 PHONE_ID = "gerbang-uji"
-_CODINGS = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression"}
+CODINGS = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression"}
 _SECONDS = 30.0
 # GSM 03.38: what a phone sends with 7 bits; anything else makes it send the whole text in UCS-2.
 _GSM = set(
@@ -149,7 +149,7 @@ def insert(path: Path, sender: str, pieces: Sequence[Piece], at: datetime, **cel
                 "ReceivingDateTime": f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}",
                 "Text": piece.written,
                 "SenderNumber": sender,
-                "Coding": _CODINGS.get(piece.coding, piece.coding),
+                "Coding": CODINGS.get(piece.coding, piece.coding),
                 "UDH": piece.udh,
                 "SMSCNumber": "+62812000",
                 "TextDecoded": "" if number else first,

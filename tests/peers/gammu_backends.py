@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipelines.contracts import WIB
-from tests.peers.gammu import PHONE_ID, Gammu, Piece, gateway_folder, smsd
+from tests.peers.gammu import CODINGS, PHONE_ID, Gammu, Piece, backup, gateway_folder, smsd
 
 _NOW = "timestamp(0) WITHOUT time zone NOT NULL DEFAULT LOCALTIMESTAMP(0)"
 _CODING = "varchar(255) NOT NULL DEFAULT 'Default_No_Compression'"
@@ -77,7 +77,6 @@ def create_postgres(url: str, schema: int) -> None:
 
 def insert_postgres(con: psycopg.Connection, sender: str, pieces: Sequence[Piece], at: datetime) -> None:
     """Add rows as SMSD does. at: aware."""
-    codings = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression"}
     for piece in pieces:
         con.execute(
             'INSERT INTO inbox ("ReceivingDateTime", "Text", "SenderNumber", "Coding", "UDH", "SMSCNumber",'
@@ -86,12 +85,23 @@ def insert_postgres(con: psycopg.Connection, sender: str, pieces: Sequence[Piece
                 f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}",
                 piece.written,
                 sender,
-                codings.get(piece.coding, piece.coding),
+                CODINGS.get(piece.coding, piece.coding),
                 piece.udh,
                 "+62812000",
                 PHONE_ID,
             ],
         )
+
+
+def saved(sender: str, *pieces: Piece, at: datetime) -> str:
+    """A file as the files backend writes it, the pieces of one SMS in it."""
+    written = []
+    for number, piece in enumerate(pieces):
+        text = backup(sender, piece, at).replace("[SMSBackup000]", f"[SMSBackup{number:03d}]\n; {piece.text[:60]!r} = ")
+        stamp = f"DateTime = {at.astimezone(UTC):%Y%m%dT%H%M%S}"
+        coding = f"Coding = {CODINGS.get(piece.coding, piece.coding)}"
+        written.append(text.replace(stamp, f"{stamp}Z").replace(f"Coding = {piece.coding}", coding))
+    return "; This file format was designed for Gammu\n\n" + "\n".join(written)
 
 
 @contextmanager

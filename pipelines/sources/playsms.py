@@ -75,7 +75,8 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
     codes_of(stream)
     ask = _asking(stream)
     recent: dict[int, str] = {int(number): mark for number, mark in (cursor or {}).get("recent", {}).items()}
-    found = _since(stream.key, ask, min(recent, default=1) - 1)
+    # As long as fewer are known all are, and one that is stored late may be numbered before the first of them
+    found = _since(stream.key, ask, min(recent) - 1 if len(recent) >= _RECENT else 0)
     same = [item.mark == recent[item.id] for item in found if item.id in recent]
     if recent and not (any(same) and all(same)):
         log.warning("%s: the inbox is not the one read before; reading it again from its start", stream.key)

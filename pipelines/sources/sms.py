@@ -216,7 +216,8 @@ def _from_inbox(
         return [row_of(cells, options.zone) for cells in inbox.behind(last, _CHUNK)]
 
     recent = {int(number): mark for number, mark in cursor.get("recent", {}).items()}
-    chunk = behind(min(recent, default=0) - 1)
+    # As long as fewer are known all are, and one that commits late may be numbered before the first of them
+    chunk = behind(min(recent) - 1 if len(recent) >= _RECENT else -1)
     carried: list[Row] = []
     if recent and not _continues(chunk, recent):
         log.warning("%s: the inbox is not the one read before; reading it again from its first row", key)

@@ -18,7 +18,7 @@ from pipelines.sources.sms_parts import COLUMNS
 
 Cells = Mapping[str, Any]
 
-_NAME = re.compile(r"IN(\d{8})_(\d{6})_(\d\d)_.*\.txt", re.DOTALL)
+_NAME = re.compile(r"IN(\d{8})_(\d{6})_(\d\d)_.*\.(?:txt|bin|smsbackup)", re.DOTALL)
 _SECTION = re.compile(r"\[SMSBackup(\d+)\]")
 _UNITS = re.compile(r"(?:[0-9A-Fa-f]{4})+")
 
@@ -100,5 +100,5 @@ KINDS = {
     "csv_dir": Kind(
         "*.csv", _table, "Ekspor ulang tabel inbox Gammu sebagai CSV, dengan nama kolom di baris pertama.", "text/csv"
     ),
-    "detail_dir": Kind("IN*.txt", _backup, "Periksa berkasnya dan setelan inboxformat gateway SMS.", "text/plain"),
+    "detail_dir": Kind("IN*", _backup, "Periksa berkasnya dan setelan inboxformat gateway SMS.", "text/plain"),
 }

@@ -143,7 +143,10 @@ _GRANT = "let its role read: GRANT SELECT ON inbox, gammu TO that role"
 class _Postgres:
     def __init__(self, stream: Stream) -> None:
         self._key = stream.key
-        self._con = _connected(stream)
+        connected = _connected(stream)
+        if isinstance(connected, KanalError):
+            raise connected
+        self._con = connected
         try:
             versions = [row["Version"] for row in self._read('SELECT "Version" FROM gammu')]
             described = self._read(
@@ -184,13 +187,13 @@ class _Postgres:
         self._con.close()
 
 
-def _connected(stream: Stream) -> psycopg.Connection:
-    """A connection whose transactions can only read."""
+def _connected(stream: Stream) -> psycopg.Connection | KanalError:
+    """A connection whose transactions can only read. An error is given back, or this frame would come with it:
+    it holds the URL, and the driver's own error may repeat it."""
     import psycopg
     from psycopg.types.string import TextLoader
 
     variable = stream.options["url_env"]
-    # The URL stays in this function's frame, which no error keeps: an error of the driver may repeat it.
     url = secret(variable, what=f"{stream.key}: URL of the gateway's PostgreSQL (url_env)")
 
     def connect() -> psycopg.Connection:
@@ -198,23 +201,20 @@ def _connected(stream: Stream) -> psycopg.Connection:
         limits: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 60_000}
         return psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="kanal", **limits)
 
-    failure: KanalError
     try:
         con = _told_by(stream.key, connect)
     except KanalError as error:
-        failure = error
+        return error.with_traceback(None)
     except psycopg.ProgrammingError as error:
-        failure = SettingsError(
+        return SettingsError(
             f"{stream.key}: the variable {variable} holds no usable PostgreSQL URL ({type(error).__name__})"
         )
-    else:
-        con.read_only = True
-        # As Gammu writes them, without a zone; a date that Python cannot hold stays a text
-        con.execute("SET DateStyle = 'ISO, YMD'")
-        for kind in ("timestamp", "timestamptz", "time"):
-            con.adapters.register_loader(kind, TextLoader)
-        return con
-    raise failure.with_traceback(None)
+    con.read_only = True
+    # As Gammu writes them, without a zone; a date that Python cannot hold stays a text
+    con.execute("SET DateStyle = 'ISO, YMD'")
+    for kind in ("timestamp", "timestamptz", "time"):
+        con.adapters.register_loader(kind, TextLoader)
+    return con
 
 
 def _told_by(key: str, call: Callable[[], T]) -> T:

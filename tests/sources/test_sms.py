@@ -165,6 +165,13 @@ def test_a_row_numbered_first_and_committed_last_is_not_passed_over(inbox: Path)
 # --- parts ----------------------------------------------------------------------------------
 
 
+def test_a_first_row_that_commits_last_is_not_passed_over(inbox: Path) -> None:
+    insert(inbox, SENDER, text_parts("dua"), AT, ID=2)
+    [first] = pull(inbox)
+    insert(inbox, SENDER, text_parts("satu"), AT, ID=1)
+    assert texts(pull(inbox, first.cursor)) == ["satu"]
+
+
 def test_a_long_sms_is_one_message_whatever_order_its_parts_came_in(inbox: Path) -> None:
     text = "Banjir 😀 " * 30
     insert(inbox, SENDER, list(reversed(text_parts(text))), AT)

@@ -155,7 +155,7 @@ def test_times_are_read_alike_whatever_the_server_is_set_to(url: str) -> None:
     assert [m.occurred_at for m in messages(pull())] == [AT]
 
 
-def test_a_role_that_may_only_read_is_enough_and_nothing_is_written(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_that_may_only_read_is_enough(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     say(url, SENDER, text_parts("satu"))
     role = f"pembaca_{psycopg.conninfo.conninfo_to_dict(url)['dbname']}"
     execute(url, f"CREATE ROLE {role} LOGIN")
@@ -164,8 +164,11 @@ def test_a_role_that_may_only_read_is_enough_and_nothing_is_written(url: str, mo
         pull()
     execute(url, f"GRANT SELECT ON inbox, gammu TO {role}")
     assert texts(pull()) == ["satu"]
+
+
+def test_a_superuser_cannot_make_kanal_write(url: str) -> None:
     with closing(sms.open_inbox(STREAM)) as inbox, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        inbox._con.execute('UPDATE inbox SET "Processed" = true')  # type: ignore[attr-defined]
+        inbox._transaction('UPDATE inbox SET "Processed" = true RETURNING 1', ())  # type: ignore[attr-defined]
 
 
 def test_the_gateway_may_write_while_batches_land(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

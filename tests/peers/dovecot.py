@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -162,9 +163,16 @@ class Mailbox:
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """Dovecot for this test process. Skips, or fails under CI, where it cannot run."""
-    program = need("dovecot", "dovecot")
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Dovecot drops privileges, so only root can start it")
+    with dovecot_server() as server:
+        yield server
+
+
+@contextmanager
+def dovecot_server() -> Iterator[Dovecot]:
+    """Dovecot while inside; started by root."""
+    program = need("dovecot", "dovecot")
     base = Path(tempfile.mkdtemp(prefix="dv"))  # short: its unix sockets' paths end at 108 characters
     introspection = _Introspections(("127.0.0.1", 0), _Introspection)
     threading.Thread(target=introspection.serve_forever, daemon=True).start()

@@ -32,7 +32,8 @@ from pipelines.sources.dialects import of_stream
 
 _AT_ONCE = 8
 _LEAST_FREE = 2 * 1024**3
-_PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir")  # options that name something on this disk
+# options that name something on this disk
+_PATHS = ("inbox", "pages_dir", "source_dir", "database", "csv_dir", "detail_dir")
 _SENT = {"webhook": "kirim", "form": "lapor"}  # sources that others send to, and the first part of their path
 _RECORDED = ("pages_dir", "source_dir")  # with these a stream reads the disk, and needs no credentials
 

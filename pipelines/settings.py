@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-SOURCES = ("export", "letters", "feed", "imap", "sms", "twitter", "facebook", "webhook", "form", "feedback")
+SOURCES = ("export", "letters", "feed", "imap", "sms", "playsms", "twitter", "facebook", "webhook", "form", "feedback")
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
@@ -29,7 +29,7 @@ _SECTIONS = {
     },
     "snapshot": {"min_interval_minutes", "keep"},
     "crm": {"url_env"},
-    "schedule": {"every_minutes"},
+    "schedule": {"every_minutes", "channels"},
     "media": {"fetch", "allow", "max_bytes", "timeout_seconds", "per_run", "logins"},
     "alerts": {"webhook_env", "smtp_host", "smtp_port", "smtp_user_env", "smtp_password_env", "from", "to"},
 }  # fmt: skip
@@ -92,6 +92,7 @@ class Settings:
     """Everything an operator set, with defaults filled in. Paths are absolute.
 
     workers: processes that refine in parallel. group_rows: messages per warehouse transaction.
+    every_minutes: between two pulls of a channel, channel_minutes: of those that have their own.
     """
 
     path: Path
@@ -107,6 +108,7 @@ class Settings:
     snapshots_kept: int = 3
     crm_url_env: str | None = None
     every_minutes: int = 5
+    channel_minutes: Mapping[str, int] = field(default_factory=dict)
     alerts: Alerts = field(default_factory=Alerts)
     intake: Intake = field(default_factory=Intake)
     dialect_overlays: tuple[Path, ...] = ()
@@ -217,6 +219,7 @@ def load(path: Path | None = None) -> Settings:
         snapshots_kept=_number(snapshot, "keep", 3, 1, 100, path),
         crm_url_env=raw.get("crm", {}).get("url_env"),
         every_minutes=_number(raw.get("schedule", {}), "every_minutes", 5, 1, 60, path),
+        channel_minutes=_channel_minutes(raw.get("schedule", {}).get("channels", {}), path),
         alerts=Alerts(
             webhook_env=alerts.get("webhook_env"),
             smtp_host=alerts.get("smtp_host"),
@@ -230,7 +233,8 @@ def load(path: Path | None = None) -> Settings:
         media=_media(raw.get("media", {}), path),
         dialect_overlays=tuple(place(p) for p in general.get("dialects", [])),
     )
-    return replace(settings, streams=_with_dialects(_streams(raw.get("stream", []), settings), settings))
+    streams = _with_dialects(_streams(raw.get("stream", []), settings), settings)
+    return replace(settings, streams=_with_codes(streams, settings))
 
 
 def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
@@ -367,6 +371,34 @@ def _with_dialects(streams: tuple[Stream, ...], settings: Settings) -> tuple[Str
             stream = replace(stream, options={**stream.options, "dialect": dialects[named]})
         found.append(stream)
     return tuple(found)
+
+
+def _with_codes(streams: tuple[Stream, ...], settings: Settings) -> tuple[Stream, ...]:
+    """Streams of SMS with the set of codes they name as a table in its place; it lands with every batch too."""
+    if not any(isinstance(s.options.get("codes"), str) for s in streams):
+        return streams
+    path = settings.models_dir / "sms_codes.toml"
+    try:
+        sets = {entry["id"]: entry["codes"] for entry in tomllib.loads(path.read_text("utf-8"))["set"]}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path}: write each set as [[set]] with an id and codes ({error})") from error
+    found = []
+    for stream in streams:
+        named = stream.options.get("codes")
+        if isinstance(named, str) and named not in sets:
+            raise SettingsError(f"{stream.key}: codes {named!r} is not one of {', '.join(sorted(sets))}")
+        if isinstance(named, str):
+            stream = replace(stream, options={**stream.options, "codes": sets[named]})
+        found.append(stream)
+    return tuple(found)
+
+
+def _channel_minutes(table: Any, path: Path) -> dict[str, int]:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: channels in [schedule] must be minutes by channel, as {{email = 1}}")
+    return {channel: _number(table, channel, 5, 1, 60, path) for channel in table}
 
 
 def _mapping(name: Any, source: str, known: Mapping[str, dict[str, Any]], where: str) -> dict[str, Any]:

@@ -145,3 +145,11 @@ def test_a_dialect_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "dialek.toml").write_text("[[dialect]]\nname = 'x'\n", "utf-8")
     with pytest.raises(SettingsError, match=r"dialek.toml: write each dialect as \[\[dialect\]\] with an id"):
         made(tmp_path, entry)
+
+
+def test_channels_may_have_minutes_of_their_own(tmp_path: Path) -> None:
+    found = made(tmp_path, "[schedule]\nchannels = {email = 1, twitter = 15}\n")
+    assert (found.every_minutes, found.channel_minutes) == (5, {"email": 1, "twitter": 15})
+    for wrong in ("{email = 0}", "{email = 1.5}", "{email = 61}", "[1]", '"email"'):
+        with pytest.raises(SettingsError, match=r"email|channels in \[schedule\]"):
+            made(tmp_path, f"[schedule]\nchannels = {wrong}\n")

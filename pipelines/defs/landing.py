@@ -30,6 +30,7 @@ _KINDS = {
     "export": "file",
     "imap": "mail",
     "sms": "sms",
+    "playsms": "sms",
     "twitter": "x",
     "facebook": "facebook",
     "webhook": "http",
@@ -56,6 +57,11 @@ def minutes(number: int, every: int) -> str:
     return f"{number % every}-59/{every} * * * *"
 
 
+def minutes_of(settings: Settings, channel: str) -> int:
+    """Minutes between two pulls of the channel."""
+    return settings.channel_minutes.get(channel, settings.every_minutes)
+
+
 @dg.definitions
 def landing() -> dg.Definitions:
     settings = configured()
@@ -77,7 +83,7 @@ def _definitions(settings: Settings) -> dg.Definitions:
         jobs.append(job)
         if any("inbox" in s.options for s in flow.streams_of(settings, channel)):
             fed[channel] = job
-        schedules.append(_schedule(job.name, minutes(number, int(settings.every_minutes))))
+        schedules.append(_schedule(job.name, minutes(number, minutes_of(settings, channel))))
     sensors = [_inbox_files(fed)] if fed else []
     return dg.Definitions(assets=assets, jobs=jobs, schedules=schedules, sensors=sensors)
 
@@ -90,13 +96,13 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         key=key,
         group_name=GROUP,
         description=_description(settings, channel, streams),
-        kinds={"parquet", *sorted({_KINDS[s.source] for s in streams})[:2]},
+        kinds={"parquet", *sorted({_KINDS.get(s.source, s.source) for s in streams})[:2]},
         tags=_tags(settings, channel),
         owners=OWNERS,
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
         # Whether the channel was asked; whether it said anything is the check's.
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_asked_within(settings)),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_asked_within(settings, channel)),
         metadata={"dagster/column_schema": described.table_schema(LANDED)},
         check_specs=[
             dg.AssetCheckSpec(SPOKE, asset=key, description=_spoke_description(streams)),
@@ -136,8 +142,8 @@ def _land(
         raise _together(stopped)
 
 
-def _asked_within(settings: Settings) -> timedelta:
-    return timedelta(minutes=max(60, 6 * settings.every_minutes))
+def _asked_within(settings: Settings, channel: str) -> timedelta:
+    return timedelta(minutes=max(60, 6 * minutes_of(settings, channel)))
 
 
 def _since(context: dg.AssetExecutionContext, now: datetime) -> date | None:

@@ -129,6 +129,7 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
             logger.addFilter(_NoSecrets())
     seconds = number_of(stream, "timeout_seconds", 30, 0.1, 600)
     session.mount(prefix, _Transport(_base_of(stream), seconds))
+    session.trust_env = urlsplit(prefix).hostname not in LOOPBACK  # no proxy to this machine
 
     def check(response: requests.Response, **_: Any) -> None:
         # Before a redirect is followed: elsewhere neither timeout nor base would hold.
@@ -201,16 +202,22 @@ def _json_of(response: requests.Response) -> Any:
         return None
 
 
-def _base_of(stream: Stream) -> str | None:
-    base = stream.options.get("api_base")
-    if base is None:
-        return None
-    parts = urlsplit(base) if isinstance(base, str) else urlsplit("")
+def address_of(stream: Stream, option: str, example: str) -> str:
+    """The URL in `option`: https, or http on this machine; without query and account. Raises SettingsError."""
+    url = stream.options.get(option)
+    parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
     plain = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if not parts.hostname or not (parts.scheme == "https" or plain) or parts.path.strip("/") or "@" in parts.netloc:
-        raise SettingsError(
-            f"{stream.key}: api_base must be https://HOST, or http://127.0.0.1:PORT on this machine only"
-        )
+    if not parts.hostname or not (parts.scheme == "https" or plain) or parts.query or "@" in parts.netloc:
+        raise SettingsError(f"{stream.key}: {option} must be as {example}, or http on this machine only")
+    return str(url)
+
+
+def _base_of(stream: Stream) -> str | None:
+    if stream.options.get("api_base") is None:
+        return None
+    base = address_of(stream, "api_base", "https://HOST")
+    if urlsplit(base).path.strip("/"):
+        raise SettingsError(f"{stream.key}: api_base must be https://HOST, without a path")
     return base
 
 

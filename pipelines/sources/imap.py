@@ -3,8 +3,9 @@
 In: every mail of the folder, one Message each, its bytes as they came (RFC 822). Nothing is changed
 on the server: the folder is opened read-only and no mail is marked as read. Key: SHA-256 of the
 bytes, so a mailbox that is moved or renumbered brings nothing twice. Reach: what the folder still
-holds. The cursor is (uidvalidity, uid); where the server renumbers its folder the stream is read
-again from its first mail, and what is known comes back as repeats. Limits: a mail larger than
+holds. The cursor is (place, uidvalidity, uid), place a hash of server, account and folder. Where one of
+the first two changes (the folder renamed or moved to another server, or renumbered) it is read again
+from its first mail, and what is known comes back as repeats. Limits: a mail larger than
 `max_message_bytes` lands as its header only and waits in quarantine. Cost: none. What mails mean:
 mail.py.
 
@@ -15,7 +16,16 @@ Options in kanal.toml:
   user | user_env   the account, or the environment variable that holds it
   auth              "login" with a password or "oauth2" with an access token ("login")
   password_env      environment variable with the password
-  token_env         environment variable with the access token; they last about an hour
+  token_env         environment variable with an access token that somebody else renews; they last about an hour
+  token_url         where Kanal gets access tokens itself (auth = "oauth2"), one a connection, kept in memory until
+                    shortly before it ends. https://login.microsoftonline.com/TENANT/oauth2/v2.0/token (Microsoft
+                    365) or https://oauth2.googleapis.com/token (Gmail)
+  client_id | client_id_env   the application registered there
+  client_secret_env           environment variable with its secret
+  refresh_token_env           environment variable with a refresh token (Gmail); without it the application asks for
+                              itself, by client credentials (Microsoft 365)
+  scope             what to ask for (https://outlook.office365.com/.default without a refresh token)
+  timeout_seconds   longest silence of the token server (30); a whole answer may take five times that
   folder            folder to read ("INBOX")
   connect_seconds   longest wait for a connection (10)
   read_seconds      longest silence of the server (60)
@@ -162,18 +172,20 @@ def _header_of(raw: bytes) -> bytes:
 def _read_mailbox(
     mailbox: Mailbox, cursor: Mapping[str, Any], limits: _Limits, now: Callable[[], datetime]
 ) -> Iterator[Batch]:
-    state = {"uidvalidity": mailbox.uidvalidity, "uid": 0}
-    if cursor.get("uidvalidity") == mailbox.uidvalidity:
-        state["uid"] = int(cursor["uid"])
+    # Servers count UIDVALIDITY from 1, so another folder may well have the same: the place is compared too.
+    where = {"place": mailbox.place, "uidvalidity": mailbox.uidvalidity}
+    last = 0
+    if cursor.get("uidvalidity") == mailbox.uidvalidity and cursor.get("place", mailbox.place) == mailbox.place:
+        last = int(cursor["uid"])
     elif cursor:
-        log.warning("%s: the server renumbered its folder; reading it again from its first mail", mailbox.key)
-    start = state
-    for uids in mailbox.uids_after(state["uid"]):
+        log.warning("%s: the folder was renumbered or moved; reading it again from its first mail", mailbox.key)
+    state = start = where | {"uid": last}
+    for uids in mailbox.uids_after(last):
         for first in range(0, len(uids), limits.messages):
             some = uids[first : first + limits.messages]
             sizes = mailbox.sizes(some)
             for part in _parts(some, sizes, limits.batch):
-                state = {"uidvalidity": mailbox.uidvalidity, "uid": part[-1]}
+                state = where | {"uid": part[-1]}
                 yield Batch(_read(mailbox, part, sizes, limits.mail, now), state)
     if state is start and state != cursor:
         yield Batch([], state)  # the new numbering is on record even while the folder is empty

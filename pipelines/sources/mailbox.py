@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pipelines.contracts import Stream
+from pipelines.contracts import Stream, short_hash
 from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
 from pipelines.settings import secret
+from pipelines.sources import oauth
 from pipelines.sources.http import number_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _UID_WINDOW = 50_000  # UIDs a SEARCH: imaplib gives up on an answer line of mor
 _WAIT = 60.0
 # A dead connection, and what imapclient stumbles into where an answer is not what it expects.
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError)
-_PASSING = {"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG"}  # refusals that pass by themselves (RFC 5530)
+_BROKE_OFF = "broke off"
+_PASSING = {"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG", _BROKE_OFF}  # refusals that pass by themselves (RFC 5530)
 
 
 class Found(NamedTuple):
@@ -56,6 +58,7 @@ class Mailbox:
     def __init__(self, stream: Stream) -> None:
         self.key = stream.key
         self.folder = str(stream.options.get("folder", "INBOX"))
+        self.place = short_hash(str(stream.options.get("host")), _user_of(stream), self.folder)
         self._patience = _patience(stream)
         self._client = _connect(stream)
         try:
@@ -170,9 +173,9 @@ def _connect(stream: Stream) -> IMAPClient:
     timeout = SocketTimeout(
         number_of(stream, "connect_seconds", 10, 0.1, 600), number_of(stream, "read_seconds", 60, 0.1, 3600)
     )
-    login = _login(stream)
     client = None
     try:
+        login = _login(stream)
         client = IMAPClient(host, port, ssl=tls == "tls", ssl_context=context, timeout=timeout)
         # imapclient logs every line, people's words included, and makes each one up for it
         client._imap.debug = 0
@@ -254,42 +257,68 @@ def _login(stream: Stream) -> Callable[[IMAPClient], None]:
     auth = stream.options.get("auth", "login")
     if auth not in ("login", "oauth2"):
         raise SettingsError(f'{stream.key}: auth must be "login" or "oauth2", not {auth!r}')
+    user = _user_of(stream)
+    if auth == "oauth2" and "token_url" in stream.options:
+        return _with_grant(stream, user)
     what, option = ("password", "password_env") if auth == "login" else ("access token", "token_env")
     variable = stream.options.get(option)
-    if "user_env" in stream.options:
-        user = secret(stream.options["user_env"], what=f"{stream.key}: user of the mailbox (user_env)")
-    else:
-        user = str(stream.options.get("user", ""))
     word = secret(variable, what=f"{stream.key}: {what} of the mailbox ({option})")
-    if not re.fullmatch(r"[!-~]+", user):
-        raise SettingsError(f"{stream.key}: user or user_env must name the account of the mailbox, in ASCII")
     if not re.fullmatch(r"[ -~]+", word):  # imaplib would print it in its complaint
         del word  # nor may this frame's locals show it
         raise SettingsError(f"{stream.key}: environment variable {variable} holds line breaks or non-ASCII characters")
 
     def login(client: IMAPClient) -> None:
-        from imapclient.exceptions import IMAPClientAbortError, LoginError
-
-        try:
-            if auth == "login":
-                client.login(_quoted(user), word)
-            else:
-                client.oauth2_login(user, word)
-            return
-        except LoginError as error:
-            # imapclient says LoginError also where the connection broke off
-            if broke := isinstance(error.__context__, IMAPClientAbortError):
-                code = "UNAVAILABLE"
-            else:
-                code = _code(error)
-        raise _failure(
-            stream.key,
-            "broke off at the login" if broke else f"refused the login of this {what}",
-            code,
-            f"check the account and the environment variable {variable}",
-        )
+        code = _tried(client.login, _quoted(user), word) if auth == "login" else _tried(client.oauth2_login, user, word)
+        if code is not None:
+            advice = f"check the account and the environment variable {variable}"
+            raise _failure(stream.key, _refusal(code, what), code, advice)
 
     return login
+
+
+def _user_of(stream: Stream) -> str:
+    if "user_env" in stream.options:
+        user = secret(stream.options["user_env"], what=f"{stream.key}: user of the mailbox (user_env)")
+    else:
+        user = str(stream.options.get("user", ""))
+    if not re.fullmatch(r"[!-~]+", user):
+        raise SettingsError(f"{stream.key}: user or user_env must name the account of the mailbox, in ASCII")
+    return user
+
+
+def _with_grant(stream: Stream, user: str) -> Callable[[IMAPClient], None]:
+    """As `_login`, with a token that is asked for. One that was kept and is refused is replaced once."""
+    grant = oauth.grant_of(stream)
+
+    def login(client: IMAPClient) -> None:
+        nonlocal grant
+        code = _tried(client.oauth2_login, user, grant.token)
+        if code is not None and code not in _PASSING:
+            oauth.forget(grant.token)
+            if not grant.fresh:
+                grant = oauth.grant_of(stream)
+                code = _tried(client.oauth2_login, user, grant.token)
+        if code is not None:
+            advice = oauth.advice(stream, grant.token)
+            raise _failure(stream.key, _refusal(code, "access token"), code, advice)
+
+    return login
+
+
+def _tried(call: Callable[..., Any], *words: str) -> str | None:
+    """None where the login succeeded, else the server's code; _BROKE_OFF where there was no answer."""
+    from imapclient.exceptions import IMAPClientAbortError, LoginError
+
+    try:
+        call(*words)
+    except LoginError as error:
+        # imapclient says LoginError also where the connection broke off
+        return _BROKE_OFF if isinstance(error.__context__, IMAPClientAbortError) else _code(error)
+    return None
+
+
+def _refusal(code: str, what: str) -> str:
+    return "broke off at the login" if code == _BROKE_OFF else f"refused the login of this {what}"
 
 
 def _quoted(user: str) -> str:
@@ -317,7 +346,7 @@ def _code(error: BaseException) -> str:
 
 
 def _shown(code: str) -> str:
-    return f" ({code})" if code else ""
+    return f" ({code})" if code and code != _BROKE_OFF else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""SMS: the inbox of a Gammu SMSD gateway, from its SQLite database or from CSV exports of the table.
+"""SMS: the inbox of a Gammu SMSD gateway, from its database (SQLite, PostgreSQL), its files, or CSV exports.
 
 In: every SMS of the inbox, one Message each, the parts of a long one together; the payload is its
-rows with all their columns, as they stand. The database is only ever read: `Processed` is for its
+rows with all their columns, as they stand. The inbox is only ever read: `Processed` is for its
 other readers. Key: hash of the first row's ID, sender, time and text; a version changes only with
 what the SMS says. Reach: what the inbox still holds. The cursor is the newest rows read and the rows
 of messages that are not whole; where none of the newest is there any more as it was (the table was
@@ -10,29 +10,29 @@ known comes back as repeats. Cost: none.
 
 A message with a missing part waits, then lands and stands in quarantine; a part that comes later, for
 three days, makes it whole and a report. Limits: schemas 17 and 18 of Gammu. A part that the network
-delivers twice counts once. CSV exports are read whole, so they are for some 100,000 rows.
+delivers twice counts once. Files are read whole, so they are for some 100,000 SMS.
 
-Options in kanal.toml:
+Options in kanal.toml, the first four instead of each other:
   database                the SQLite file that Gammu SMSD writes
-  csv_dir                 folder of *.csv exports of the table inbox, read instead: first line the names
-                          of the columns. Put files there by renaming, so that none is read half-written
+  url_env                 environment variable with the URL of the PostgreSQL it writes to; a role that may SELECT
+                          from inbox and gammu is enough
+  detail_dir              the inboxpath of its files backend, with inboxformat = detail
+  csv_dir                 folder of *.csv exports of the table inbox: first line the names of the columns. Put
+                          files there by renaming, so that none is read half-written
   time_zone               zone of the gateway's clock; Gammu writes its local time ("Asia/Jakarta")
   multipart_wait_seconds  how long after its last part a message waits for those that are missing (660,
                           a minute more than Gammu's own MultipartTimeout)
+  codes                   first words that call an office: a set of models/sms_codes.toml ("lapor_1708"), or
+                          {WORD = "office"}; sets agency_reported and leaves the text as it is
   spam_senders            senders whose SMS are advertising, as Gammu writes them (["TELKOMSEL"])
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import re
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +41,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
-from pipelines.errors import FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError, TransientError
+from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError, TransientError
 from pipelines.sources.http import number_of
+from pipelines.sources.sms_files import KINDS, Kind, NotAnInbox
+from pipelines.sources.sms_head import code_of, codes_of, sender_of
+from pipelines.sources.sms_inbox import Inbox, open_inbox
 from pipelines.sources.sms_parts import (
     COLUMNS,
     Row,
@@ -61,17 +64,12 @@ PAYLOAD_TYPE = "application/json"
 
 log = logging.getLogger(__name__)
 
-_SCHEMAS = (17, 18)
-_BUSY_SECONDS = 5.0
 _CHUNK = 500  # rows a batch
 _RECENT = 100  # newest rows that are read again, for one numbered first and committed last
 _OPEN_ROWS = 500  # rows of messages that wait for a part; more make the oldest land as they are
 _LATE = timedelta(days=3)  # networks give up on an SMS after one to three days
 _WAIT_SECONDS = 660
 _USSD = "127"  # Class of the network's answers to codes like *888#
-_PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
-# SQLite's reasons that pass by themselves: somebody writes, or a crashed writer must clean up first.
-_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_READONLY", "SQLITE_IOERR")
 
 
 class _Options(NamedTuple):
@@ -82,30 +80,38 @@ class _Options(NamedTuple):
 def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
     """A Batch for each 500 rows of the inbox that are new, in the order of their IDs.
 
-    Raises TransientError (the database is locked), SettingsError or PermanentError (no such file, not
-    a Gammu database, another schema).
+    Raises TransientError (the database is locked or away), SettingsError or PermanentError (no such file,
+    not a Gammu database, another schema).
     """
     options = _options(stream)
-    database, folder = stream.options.get("database"), stream.options.get("csv_dir")
-    if isinstance(database, str) and database and folder is None:
-        yield from _from_database(stream, Path(stream.root, database), cursor or {}, options, now)
-    elif isinstance(folder, str) and folder and database is None:
-        yield from _from_files(stream, Path(stream.root, folder), cursor or {}, options, now)
-    else:
-        raise SettingsError(f"{stream.key}: set either `database`, Gammu's SQLite file, or `csv_dir`")
+    way = _way_of(stream)
+    if way in KINDS:
+        folder = Path(stream.root, stream.options[way])
+        if not folder.is_dir():
+            raise SettingsError(f"{stream.key}: {way} {folder} is not a folder")
+        yield from _from_files(stream.key, KINDS[way], folder, cursor or {}, options, now)
+        return
+    with closing(open_inbox(stream)) as inbox:
+        yield from _from_inbox(stream.key, inbox, cursor or {}, options, now)
 
 
 def probe(stream: Stream, *, now: Callable[[], datetime]) -> str:
     """Open the database, read-only; its schema and what it holds. Raises what `pull` would."""
-    if "csv_dir" in stream.options:
-        return "reads CSV exports; no gateway is asked"
-    path = Path(stream.root, str(stream.options.get("database", "")))
-    with closing(_open(stream.key, path)) as con:
-        try:
-            told = con.execute("SELECT (SELECT max(Version) FROM gammu), count(*), max(ID) FROM inbox").fetchone()
-        except sqlite3.Error as error:
-            raise _failure(stream.key, path, error) from None
-    return "the database opens; schema {}, {:,} SMS in the inbox, newest ID {}".format(*told)
+    if _way_of(stream) in KINDS:
+        return "reads files; no gateway is asked"
+    with closing(open_inbox(stream)) as inbox:
+        return "the database opens; schema {}, {:,} SMS in the inbox, newest ID {}".format(*inbox.told())
+
+
+def _way_of(stream: Stream) -> str:
+    """The option that says where the inbox is. Raises SettingsError unless there is exactly one."""
+    ways = [way for way in ("database", "url_env", *KINDS) if way in stream.options]
+    if len(ways) == 1 and isinstance(stream.options[ways[0]], str) and stream.options[ways[0]]:
+        return ways[0]
+    raise SettingsError(
+        f"{stream.key}: set one of `database`, Gammu's SQLite file, `url_env`, the variable with the URL of its"
+        " PostgreSQL, `detail_dir`, its files, or `csv_dir`"
+    )
 
 
 def decode(message: Message, stream: Stream) -> Draft:
@@ -113,15 +119,17 @@ def decode(message: Message, stream: Stream) -> Draft:
     if message.problem:
         raise RejectedMessage(message.problem, stage="pull")
     rows = _rows(message.payload)
-    sender = cell(rows[0], "SenderNumber")
+    sender, codes = sender_of(cell(rows[0], "SenderNumber")), codes_of(stream)
     if cell(rows[0], "Class") == _USSD:
         raise FilteredMessage("auto_reply", "the network's answer to a USSD code")
-    if sender.lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
+    if (sender.ref or "").lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
         raise FilteredMessage("spam", "the sender is one of spam_senders")
     text = text_of(rows)
     if not text.strip():
         raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
+    code = code_of(text, codes)
     extra = {
+        "code": code,
         "recipient": cell(rows[0], "RecipientID") or None,
         "parts": len(rows) if len(rows) > 1 else None,
         "flash": True if cell(rows[0], "Class") == "0" else None,
@@ -129,10 +137,11 @@ def decode(message: Message, stream: Stream) -> Draft:
     return Draft(
         text=text,
         occurred_at=message.occurred_at,
-        author_ref=sender or None,
-        contact_phone=sender if _PHONE.fullmatch(sender) else None,
+        author_ref=sender.ref,
+        contact_phone=sender.phone,
         # The network names the sender, but a gateway may put any number or name there.
-        sender_level="claimed" if sender else "anonymous",
+        sender_level="claimed" if sender.ref else "anonymous",
+        agency_reported=codes[code] if code else None,
         extra={k: v for k, v in extra.items() if v is not None},
     )
 
@@ -180,6 +189,7 @@ def _options(stream: Stream) -> _Options:
     name, spam = stream.options.get("time_zone", "Asia/Jakarta"), stream.options.get("spam_senders", [])
     if not isinstance(spam, list) or not all(isinstance(sender, str) and sender for sender in spam):
         raise SettingsError(f'{stream.key}: spam_senders must be a list of senders, as ["TELKOMSEL"]')
+    codes_of(stream)
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
@@ -196,39 +206,41 @@ def _due(sms: Sms, wait: timedelta, clock: datetime) -> bool:
 # --- the database ---------------------------------------------------------------------------
 
 
-def _from_database(
-    stream: Stream, path: Path, cursor: Mapping[str, Any], options: _Options, now: Callable[[], datetime]
+def _from_inbox(
+    key: str, inbox: Inbox, cursor: Mapping[str, Any], options: _Options, now: Callable[[], datetime]
 ) -> Iterator[Batch]:
     """The cursor is `recent`, the newest IDs read with their rows' marks, and `open`, the IDs of
     messages that may still get a part, each with whether it is in a landed message."""
-    with closing(_open(stream.key, path)) as con:
-        read = partial(_read, con, stream.key, path, options.zone)
-        recent = {int(number): mark for number, mark in cursor.get("recent", {}).items()}
-        behind = partial(read, f"ID > ? ORDER BY ID LIMIT {_CHUNK}")
-        chunk = behind(min(recent, default=0) - 1)
-        carried: list[Row] = []
-        if recent and not _continues(chunk, recent):
-            log.warning("%s: the inbox is not the one read before; reading it again from its first row", stream.key)
-            recent, chunk = {}, behind(-1)
-        else:
-            carried = _reopened(read, cursor.get("open", {}))
-        last = dict(cursor)
-        while True:
-            end = len(chunk) < _CHUNK
-            fresh = [row for row in chunk if row.id not in recent]
-            found = assemble(sorted([*carried, *fresh], key=lambda row: row.id))
-            known = sorted([*recent.items(), *((row.id, row.mark) for row in fresh)])
-            recent = dict(known[-_RECENT:])
-            ready, carried = _settle(found, recent, options.wait, now() if end else None)
-            state = {
-                "recent": {str(number): mark for number, mark in recent.items()},
-                "open": {str(row.id): row.landed for row in carried},
-            }
-            if ready or (state != last and known):
-                yield Batch([_message(sms, now(), "inbox") for sms in ready], state)
-            if end:
-                return
-            last, chunk = state, behind(chunk[-1].id)
+
+    def behind(last: int) -> list[Row]:
+        return [row_of(cells, options.zone) for cells in inbox.behind(last, _CHUNK)]
+
+    recent = {int(number): mark for number, mark in cursor.get("recent", {}).items()}
+    # As long as fewer are known all are, and one that commits late may be numbered before the first of them
+    chunk = behind(min(recent) - 1 if len(recent) >= _RECENT else -1)
+    carried: list[Row] = []
+    if recent and not _continues(chunk, recent):
+        log.warning("%s: the inbox is not the one read before; reading it again from its first row", key)
+        recent, chunk = {}, behind(-1)
+    else:
+        carried = _reopened(inbox, cursor.get("open", {}), options.zone)
+    last = dict(cursor)
+    while True:
+        end = len(chunk) < _CHUNK
+        fresh = [row for row in chunk if row.id not in recent]
+        found = assemble(sorted([*carried, *fresh], key=lambda row: row.id))
+        known = sorted([*recent.items(), *((row.id, row.mark) for row in fresh)])
+        recent = dict(known[-_RECENT:])
+        ready, carried = _settle(found, recent, options.wait, now() if end else None)
+        state = {
+            "recent": {str(number): mark for number, mark in recent.items()},
+            "open": {str(row.id): row.landed for row in carried},
+        }
+        if ready or (state != last and known):
+            yield Batch([_message(sms, now(), "inbox") for sms in ready], state)
+        if end:
+            return
+        last, chunk = state, behind(chunk[-1].id)
 
 
 def _continues(chunk: Sequence[Row], recent: Mapping[int, str]) -> bool:
@@ -237,9 +249,10 @@ def _continues(chunk: Sequence[Row], recent: Mapping[int, str]) -> bool:
     return any(same) and all(same)
 
 
-def _reopened(read: Callable[..., list[Row]], opened: Mapping[str, bool]) -> list[Row]:
+def _reopened(inbox: Inbox, opened: Mapping[str, bool], zone: ZoneInfo) -> list[Row]:
     """The rows of messages that waited for a part when the last batch landed."""
-    rows = read(f"ID IN ({','.join('?' * len(opened))})", *map(int, opened)) if opened else []
+    found = inbox.among([int(number) for number in opened]) if opened else []
+    rows = [row_of(cells, zone) for cells in found]
     for row in rows:
         row.landed = opened[str(row.id)]
     return rows
@@ -271,81 +284,28 @@ def _settle(
     return sorted(ready, key=lambda sms: sms.first.id), sorted(kept, key=lambda row: row.id)
 
 
-def _open(key: str, path: Path) -> sqlite3.Connection:
-    """A connection that can only read, to an inbox of a schema we know."""
-    if not path.is_file():
-        raise PermanentError(f"{key}: there is no database {path}; check the option database, and that Gammu SMSD runs")
-    con = None
-    try:
-        con = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-        con.text_factory = lambda data: data.decode("utf-8", "replace")
-        tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"gammu", "inbox"} <= tables:
-            raise PermanentError(
-                f"{key}: {path} is no Gammu SMSD database (it has no tables gammu and inbox); check the option database"
-            )
-        versions = [version for (version,) in con.execute("SELECT Version FROM gammu")]
-        # An ID that is the table's key is a whole number and rises; any other could lead us in circles.
-        described = con.execute("PRAGMA table_info(inbox)").fetchall()
-        columns = {name for _, name, kind, _, _, key in described if name != "ID" or (key and kind == "INTEGER")}
-    except (sqlite3.Error, UnicodeDecodeError, KanalError) as error:  # sqlite3 decodes names by itself
-        if con is not None:
-            con.close()
-        raise _failure(key, path, error) from None
-    lacking = sorted(set(COLUMNS) - columns)
-    if versions and versions[-1] in _SCHEMAS and not lacking:
-        return con
-    con.close()
-    raise PermanentError(
-        f"{key}: {path} has schema {versions[-1] if versions else 'none'} of Gammu SMSD"
-        f"{' without ' + ', '.join(lacking) if lacking else ''}; Kanal reads 17 and 18. Bring Gammu and"
-        " its database up to date, or export the inbox and set csv_dir"
-    )
-
-
-def _read(con: sqlite3.Connection, key: str, path: Path, zone: ZoneInfo, where: str, *values: int) -> list[Row]:
-    """The rows asked for; all fetched, because a lock left open would keep SMSD from writing."""
-    try:
-        answer = con.execute(f"SELECT * FROM inbox WHERE {where}", values)
-        names = [column[0] for column in answer.description]
-        return [row_of(dict(zip(names, row, strict=True)), zone) for row in answer.fetchall()]
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise _failure(key, path, error) from None
-
-
-def _failure(key: str, path: Path, error: Exception) -> KanalError:
-    if isinstance(error, KanalError):
-        return error
-    name = str(getattr(error, "sqlite_errorname", type(error).__name__))
-    if name.startswith(_PASSING):
-        return TransientError(f"{key}: {path} is busy ({name}); the next pull tries again")
-    if name.startswith("SQLITE_CANTOPEN"):
-        return PermanentError(f"{key}: {path} cannot be opened; let Kanal's account read the file and its folder")
-    return PermanentError(
-        f"{key}: {path} cannot be read as an SQLite database ({name}); check the option database, or restore the"
-        " file from its backup"
-    )
-
-
-# --- CSV exports ----------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------
 
 
 def _from_files(
-    stream: Stream, folder: Path, cursor: Mapping[str, Any], options: _Options, now: Callable[[], datetime]
+    key: str,
+    kind: Kind,
+    folder: Path,
+    cursor: Mapping[str, Any],
+    options: _Options,
+    now: Callable[[], datetime],
 ) -> Iterator[Batch]:
     """The cursor is `done`, hashes of the files read, and `held`, rows of messages that wait for a part.
 
     All files are read together, because a message may begin in one and end in the next.
     """
-    if not folder.is_dir():
-        raise SettingsError(f"{stream.key}: csv_dir {folder} is not a folder")
     done, held = set(cursor.get("done", ())), set(cursor.get("held", ()))
     files: dict[str, tuple[str, bytes]] = {}
-    for path in sorted(folder.rglob("*.csv"), key=lambda p: p.relative_to(folder).as_posix()):
+    for path in sorted(folder.rglob(kind.pattern), key=lambda p: p.relative_to(folder).as_posix()):
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise TransientError(f"{stream.key}: cannot read {path} ({error.strerror})") from error
+            raise TransientError(f"{key}: cannot read {path} ({error.strerror})") from error
         files.setdefault(sha256(data).hexdigest()[:32], (path.relative_to(folder).as_posix(), data))
     if done >= set(files) and not held:
         return
@@ -353,14 +313,14 @@ def _from_files(
     rows: dict[str, Row] = {}
     for digest, (name, data) in files.items():
         try:
-            for cells in _table(data):
+            for cells in kind.rows(name, data):
                 row = row_of(cells, options.zone)
                 seen = f"{row.id}.{row.mark}"
                 row.landed = (digest in done and seen not in held) or (seen in rows and rows[seen].landed)
                 rows[seen] = row
-        except _NotAnInbox as problem:
+        except NotAnInbox as problem:
             if digest not in done:
-                messages.append(_unreadable(name, data, digest, str(problem), now()))
+                messages.append(_unreadable(kind, name, data, digest, str(problem), now()))
     found = assemble(sorted(rows.values(), key=lambda row: (row.id, row.mark)))
     waiting = [sms for sms in found if not sms.landed and not _due(sms, options.wait, now())]
     ready = [sms for sms in found if not sms.landed and _due(sms, options.wait, now())]
@@ -376,25 +336,6 @@ def _from_files(
         yield Batch(messages, state)
 
 
-class _NotAnInbox(Exception):  # noqa: N818 - an answer: the file is set aside, the others are read
-    """Why a file is no export of the inbox, in words for a clerk."""
-
-
-def _table(data: bytes) -> Iterable[Mapping[str, Any]]:
-    """The rows of an export; cells that a cut-off line lacks are None."""
-    text = data.decode("utf-8-sig", "replace")
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if header.count(";") > header.count(",") else ",")
-    try:
-        lines = [line for line in reader if line]
-    except csv.Error:
-        raise _NotAnInbox("bukan CSV yang utuh") from None
-    names = [name.strip() for name in lines[0]] if lines else []
-    if lacking := [name for name in COLUMNS if name not in names]:
-        raise _NotAnInbox(f"tidak punya kolom {', '.join(lacking)}")
-    return [dict(zip(names, [*line, *[None] * len(names)], strict=False)) for line in lines[1:]]
-
-
-def _unreadable(name: str, data: bytes, digest: str, why: str, fetched: datetime) -> Message:
-    problem = f"Berkas {name} {why}. Ekspor ulang tabel inbox Gammu sebagai CSV, dengan nama kolom di baris pertama."
-    return Message(f"file:{digest}", digest, data, "text/csv", fetched, origin=name, problem=problem)
+def _unreadable(kind: Kind, name: str, data: bytes, digest: str, why: str, fetched: datetime) -> Message:
+    problem = f"Berkas {name} {why}. {kind.advice}"
+    return Message(f"file:{digest}", digest, data, kind.media_type, fetched, origin=name, problem=problem)

@@ -16,6 +16,7 @@ Options in kanal.toml:
   allow_from      addresses and networks that may send (["192.0.2.7", "198.51.100.0/24"]); whoever is
                   named here is not rate-limited, and may send unsigned where the dialect has but a token
   spam_senders    senders whose messages are advertising (["TELKOMSEL"])
+  codes           first words that call an office: a set of models/sms_codes.toml, or {WORD = "office"}
   handle, user_id our own account, for the dialect x_activity
 """
 
@@ -35,14 +36,13 @@ from pipelines.sources import inline, x_posts
 from pipelines.sources.dialects import LEVELS, Dialect, Item, Path, all_of, first_of, of_stream, plain
 from pipelines.sources.octets import charset_of, first, hexadecimal, pairs, text_in, without
 from pipelines.sources.pages import moment, number, point, record, to_bytes
+from pipelines.sources.sms_head import code_of, codes_of, sender_of
 from pipelines.sources.sms_parts import Part, incomplete, missing_of, part_of
 
 VERSION = "1"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 PARTS = "application/vnd.kanal.sms-parts+json"
 
-_PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
-_SCHEME = re.compile(r"(?:whatsapp|tel|sms):", re.IGNORECASE)
 _MOST_ITEMS = 1000
 _MILLISECONDS = 1e11
 _EMPTY = "Pesan ini tidak berisi tulisan atau lampiran. Tidak ada yang dapat ditindaklanjuti."
@@ -74,6 +74,7 @@ def check(stream: Stream) -> None:
     """SettingsError where the stream's options will not do."""
     dialect = of_stream(stream)
     way = way_of(stream, dialect)
+    codes_of(stream)
     for option in ("allow_from", "spam_senders"):
         value = stream.options.get(option, [])
         if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
@@ -223,7 +224,8 @@ def decode(message: Message, stream: Stream) -> Draft:
     item = items[0]
     if dialect.is_own(item):
         raise FilteredMessage("own_reply")
-    sender = _SCHEME.sub("", plain(dialect.get(item, "sender")) or "")
+    named = sender_of(plain(dialect.get(item, "sender")))
+    sender = named.ref or ""
     if sender.lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
         raise FilteredMessage("spam", "the sender is one of spam_senders")
     title, text = _word(dialect, item, "title"), _text(dialect, items)
@@ -232,13 +234,15 @@ def decode(message: Message, stream: Stream) -> Draft:
     if not text.strip() and not title and not files:
         raise RejectedMessage(_PIN if where else _EMPTY)
     phone, table = _word(dialect, item, "phone"), dialect.table
-    if phone is None and table.get("sender_is") == "phone" and _PHONE.fullmatch(sender):
-        phone = sender
+    if phone is None and table.get("sender_is") == "phone":
+        phone = named.phone
     someone = bool(sender or phone or _word(dialect, item, "email"))
     level = _word(dialect, item, "level")
     url = _word(dialect, item, "url")
     extra: dict[str, Any] = {name: plain(first_of(item, [path])) for name, path in table.get("extra", {}).items()}
-    extra |= {"parts": len(items) if len(items) > 1 else None, "media_ids": media_ids or None}
+    codes = codes_of(stream)
+    code = code_of(text, codes)
+    extra |= {"code": code, "parts": len(items) if len(items) > 1 else None, "media_ids": media_ids or None}
     return Draft(
         text=text,
         title=title,
@@ -260,7 +264,7 @@ def decode(message: Message, stream: Stream) -> Draft:
         lon=where[1] if where else None,
         accuracy_m=_number(dialect, item, "accuracy_m"),
         category_reported=_word(dialect, item, "category"),
-        agency_reported=_word(dialect, item, "agency"),
+        agency_reported=_word(dialect, item, "agency") or (codes[code] if code else None),
         private=_word(dialect, item, "private") not in (None, "false", "0"),
         attachments=files,
         extra={k: v for k, v in extra.items() if v is not None},

@@ -78,6 +78,17 @@ def test_jobs_schedules_and_sensors_are_these_and_start_by_themselves(project: C
     )
 
 
+def test_a_channel_may_be_pulled_every_minute(project: Callable[..., Settings]) -> None:
+    project("[schedule]\nevery_minutes = 20\nchannels = {email = 1, sms = 2}\n" + TWO_MORE)
+    schedules = {s.name: s.cron_schedule for s in defs().get_repository_def().schedule_defs}
+    assert [schedules[f"land_{channel}_schedule"] for channel in ("email", "jaki", "sms")] == [
+        "0-59/1 * * * *",
+        "2-59/20 * * * *",
+        "1-59/2 * * * *",
+    ]
+    assert all(is_valid_cron_schedule(str(cron)) for cron in schedules.values())
+
+
 def test_only_what_opens_the_warehouse_is_in_its_pool(project: Callable[..., Settings]) -> None:
     project(TWO_MORE)
     found = defs().get_repository_def()

@@ -1,6 +1,6 @@
 """An HTTP API on 127.0.0.1 for tests: real sockets, faults on demand, a log of what was asked.
 
-`ApiServer` answers GET through `answer`; a subclass says what an API would. A queued `Fault` is
+`ApiServer` answers GET and POST through `answer`; a subclass says what an API would. A queued `Fault` is
 given instead, once: any status, headers and bytes, a pause, or a connection that breaks off.
 """
 
@@ -40,6 +40,7 @@ class Asked:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    form: dict[str, str] = field(default_factory=dict)  # what was posted
 
 
 class ApiServer(ABC):
@@ -69,6 +70,9 @@ class ApiServer(ABC):
             def do_GET(self) -> None:
                 api._serve(self)
 
+            def do_POST(self) -> None:
+                api._serve(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
@@ -83,10 +87,11 @@ class ApiServer(ABC):
         self._server.server_close()
         self._thread.join()
 
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+    def _serve(self, handler: BaseHTTPRequestHandler, body: bytes = b"") -> None:
         parts = urlsplit(handler.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        asked = Asked(parts.path, query, {k.lower(): v for k, v in handler.headers.items()})
+        headers, form = {k.lower(): v for k, v in handler.headers.items()}, dict(parse_qsl(body.decode("latin-1")))
+        asked = Asked(parts.path, query, headers, form)
         self.asked.append(asked)
         if self.before:
             self.before(asked)

@@ -2,7 +2,7 @@
 
 `dovecot` starts it once (0.2 s): plain text with STARTTLS on one port, TLS on another, passwords
 and OAuth tokens. `box` is an empty account on it. Any name is a user; PASSWORD and TOKEN
-let everybody in.
+let everybody in, and `Dovecot.tokens` whom it says.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from imapclient import IMAPClient
@@ -52,7 +54,7 @@ namespace inbox {{
 }}
 passdb {{
   driver = static
-  mechanisms = plain login
+  mechanisms = plain login none
   args = password={password}
 }}
 passdb {{
@@ -95,13 +97,17 @@ active_value = true
 
 @dataclass(frozen=True, slots=True)
 class Dovecot:
-    """A running server. `ca_file` is the certificate it shows, good for 127.0.0.1 and localhost."""
+    """A running server. `ca_file` is the certificate it shows, good for 127.0.0.1 and localhost.
+
+    tokens: access tokens that are good now -> whose they are.
+    """
 
     host: str
     port: int
     tls_port: int
     ca_file: Path
     base: Path
+    tokens: dict[str, str]
 
     def connect(self, user: str) -> IMAPClient:
         """A client of its own, logged in, that may write."""
@@ -112,6 +118,10 @@ class Dovecot:
     def kick(self, user: str) -> None:
         """End the user's sessions, as a restart or an administrator does."""
         self._doveadm("kick", user)
+
+    def number(self, user: str, folder: str, uidvalidity: int) -> None:
+        """Give the folder this UIDVALIDITY, as another server might."""
+        self._doveadm("mailbox", "update", "-u", user, "--uid-validity", str(uidvalidity), folder)
 
     def _doveadm(self, *words: str) -> None:
         command = [str(need("doveadm", "dovecot")), "-c", str(self.base / "dovecot.conf"), *words]
@@ -153,14 +163,21 @@ class Mailbox:
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """Dovecot for this test process. Skips, or fails under CI, where it cannot run."""
-    program = need("dovecot", "dovecot")
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Dovecot drops privileges, so only root can start it")
+    with dovecot_server() as server:
+        yield server
+
+
+@contextmanager
+def dovecot_server() -> Iterator[Dovecot]:
+    """Dovecot while inside; started by root."""
+    program = need("dovecot", "dovecot")
     base = Path(tempfile.mkdtemp(prefix="dv"))  # short: its unix sockets' paths end at 108 characters
-    introspection = ThreadingHTTPServer(("127.0.0.1", 0), _Introspection)
+    introspection = _Introspections(("127.0.0.1", 0), _Introspection)
     threading.Thread(target=introspection.serve_forever, daemon=True).start()
     try:
-        server = _configure(base, introspection.server_port)
+        server = _configure(base, introspection.server_port, introspection.tokens)
         with (base / "stderr").open("wb") as stderr:
             process = subprocess.Popen([str(program), "-F", "-c", str(base / "dovecot.conf")], stderr=stderr)
         try:
@@ -183,7 +200,7 @@ def fresh_mailbox(dovecot: Dovecot) -> Mailbox:
     return Mailbox(dovecot, f"aduan{next(_numbers)}")
 
 
-def _configure(base: Path, introspection_port: int) -> Dovecot:
+def _configure(base: Path, introspection_port: int, tokens: dict[str, str]) -> Dovecot:
     base.chmod(0o755)
     for name in ("run", "state", "mail"):
         (base / name).mkdir()
@@ -210,7 +227,7 @@ def _configure(base: Path, introspection_port: int) -> Dovecot:
     port, tls_port = _free_ports()
     (base / "oauth2.conf.ext").write_text(_OAUTH.format(port=introspection_port))
     (base / "dovecot.conf").write_text(_CONF.format(base=base, port=port, tls_port=tls_port, password=PASSWORD))
-    return Dovecot("127.0.0.1", port, tls_port, base / "cert.pem", base)
+    return Dovecot("127.0.0.1", port, tls_port, base / "cert.pem", base, tokens)
 
 
 def _free_ports() -> tuple[int, int]:
@@ -235,13 +252,24 @@ def _wait(server: Dovecot, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)
 
 
+class _Introspections(ThreadingHTTPServer):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.tokens: dict[str, str] = {}
+
+
 class _Introspection(BaseHTTPRequestHandler):
-    """Tells Dovecot whose token it was given: `TOKEN` is everybody's, `TOKEN:<user>` is the user's."""
+    """Tells Dovecot whose token it was given: `TOKEN` is everybody's, `TOKEN:<user>` is the user's, others by `tokens`."""
+
+    server: _Introspections
 
     def do_GET(self) -> None:
-        token, _, user = self.headers.get("Authorization", "").removeprefix("Bearer ").partition(":")
-        body = f'{{"active": {str(token == TOKEN).lower()}, "email": "{user}"}}'.encode()
-        self.send_response(200 if token == TOKEN else 401)
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        token, _, user = given.partition(":")
+        user = self.server.tokens.get(given, user)
+        good = token == TOKEN or given in self.server.tokens
+        body = f'{{"active": {str(good).lower()}, "email": "{user}"}}'.encode()
+        self.send_response(200 if good else 401)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

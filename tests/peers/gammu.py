@@ -1,8 +1,9 @@
 """A real SMS gateway: Gammu SMSD with a modem that is a folder, its inbox in SQLite.
 
 `gateway` starts it once a file of tests (0.2 s): what `deliver` puts into the folder it reads, joins
-and writes as it does with a modem's messages. Its clock is Jakarta's. `text_parts` cuts a text as
-phones do. `create` and `insert` make an inbox by hand, for what a gateway cannot be made to write.
+and writes as it does with a modem's messages. Its clock is Jakarta's. `smsd` starts it with another
+backend (gammu_backends.py). `text_parts` cuts a text as phones do. `create` and `insert` make an inbox
+by hand, for what a gateway cannot be made to write.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -26,7 +27,7 @@ from pipelines.contracts import WIB
 from tests.peers import need
 
 PHONE_ID = "gerbang-uji"
-_CODINGS = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression"}
+CODINGS = {"Default": "Default_No_Compression", "Unicode": "Unicode_No_Compression"}
 _SECONDS = 30.0
 # GSM 03.38: what a phone sends with 7 bits; anything else makes it send the whole text in UCS-2.
 _GSM = set(
@@ -43,10 +44,7 @@ gammuloc = /dev/null
 
 [smsd]
 phoneid = {phone_id}
-service = sql
-driver = sqlite3
-dbdir = {base}/
-database = smsd.db
+{service}
 logfile = {base}/smsd.log
 debuglevel = 1
 commtimeout = 1
@@ -59,6 +57,11 @@ checksignal = 0
 checknetwork = 0
 statusfrequency = 0
 """
+
+_SQLITE = """service = sql
+driver = sqlite3
+dbdir = {base}/
+database = smsd.db"""
 
 # As Gammu's documentation has it, triggers, indexes and checks left out. UpdatedInDB is UTC in 17.
 _TABLES = """
@@ -146,7 +149,7 @@ def insert(path: Path, sender: str, pieces: Sequence[Piece], at: datetime, **cel
                 "ReceivingDateTime": f"{at.astimezone(WIB):%Y-%m-%d %H:%M:%S}",
                 "Text": piece.written,
                 "SenderNumber": sender,
-                "Coding": _CODINGS.get(piece.coding, piece.coding),
+                "Coding": CODINGS.get(piece.coding, piece.coding),
                 "UDH": piece.udh,
                 "SMSCNumber": "+62812000",
                 "TextDecoded": "" if number else first,
@@ -159,9 +162,10 @@ def insert(path: Path, sender: str, pieces: Sequence[Piece], at: datetime, **cel
 
 @dataclass(frozen=True, slots=True)
 class Gammu:
-    """A running gateway."""
+    """A running gateway. read: what its inbox holds, by ID."""
 
     base: Path
+    read: Callable[[], list[dict[str, object]]]
     slots: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -173,7 +177,7 @@ class Gammu:
         before = len(self.inbox())
         for piece in pieces:
             scratch = self.base / "piece"
-            scratch.write_text(_backup(sender, piece, at))
+            scratch.write_text(backup(sender, piece, at))
             scratch.rename(self.base / "modem/sms/1" / str(next(self.slots)))  # never read half-written
         end = time.monotonic() + _SECONDS
         while len(self.inbox()) < before + len(pieces):
@@ -182,10 +186,13 @@ class Gammu:
             time.sleep(0.05)
 
     def inbox(self) -> list[dict[str, object]]:
-        """The inbox as it stands, by ID."""
-        with closing(sqlite3.connect(self.database, timeout=10)) as con:
-            con.row_factory = sqlite3.Row
-            return [dict(row) for row in con.execute("SELECT * FROM inbox ORDER BY ID")]
+        return self.read()
+
+
+def _rows(database: Path) -> list[dict[str, object]]:
+    with closing(sqlite3.connect(database, timeout=10)) as con:
+        con.row_factory = sqlite3.Row
+        return [dict(row) for row in con.execute("SELECT * FROM inbox ORDER BY ID")]
 
 
 def text_parts(text: str, reference: int = 0) -> list[Piece]:
@@ -203,7 +210,7 @@ def text_parts(text: str, reference: int = 0) -> list[Piece]:
     ]
 
 
-def _backup(sender: str, piece: Piece, at: datetime) -> str:
+def backup(sender: str, piece: Piece, at: datetime) -> str:
     """One SMS in Gammu's backup format, which is what its folder modem holds."""
     written = piece.written
     lines = [
@@ -241,28 +248,42 @@ def _hexadecimal(text: str) -> str:
 @pytest.fixture(name="gateway", scope="module")
 def running_gammu() -> Iterator[Gammu]:
     """Gammu SMSD for one file of tests: it never rests, so it should not outlive them."""
-    program = need("gammu-smsd", "gammu")
+    with gateway_folder() as base:
+        create(base / "smsd.db", 17)
+        with smsd(base, _SQLITE.format(base=base)):
+            yield Gammu(base, lambda: _rows(base / "smsd.db"))
+
+
+@contextmanager
+def gateway_folder() -> Iterator[Path]:
+    """A folder of its own, with an empty modem in it."""
     base = Path(tempfile.mkdtemp(prefix="gammu"))
     try:
         for folder in range(1, 6):
             (base / "modem/sms" / str(folder)).mkdir(parents=True)
-        (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID))
-        create(base / "smsd.db", 17)
-        with (base / "stderr").open("wb") as noise:
-            process = subprocess.Popen(
-                ["nice", "-n", "19", str(program), "-c", str(base / "smsdrc")],
-                stdout=noise,
-                stderr=noise,
-                env=os.environ | {"TZ": "Asia/Jakarta"},
-            )
-        try:
-            yield Gammu(base)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+        yield base
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def smsd(base: Path, service: str) -> Iterator[None]:
+    """Gammu SMSD with the modem in `base`, while inside. service: lines of its settings that name the backend."""
+    program = need("gammu-smsd", "gammu")
+    (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID, service=service))
+    with (base / "stderr").open("wb") as noise:
+        process = subprocess.Popen(
+            ["nice", "-n", "19", str(program), "-c", str(base / "smsdrc")],
+            stdout=noise,
+            stderr=noise,
+            env=os.environ | {"TZ": "Asia/Jakarta"},
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.settings import SOURCES
 from tests.peers.dovecot import dovecot, fresh_mailbox  # noqa: F401 - fixtures
+from tests.peers.postgres import postgres, postgres_url  # noqa: F401 - fixtures
 from tests.sources.contract import CASES, Kit
 from tests.sources.worlds import WORLDS
 

@@ -69,7 +69,7 @@ def test_a_mail_lands_as_it_is_and_nothing_changes_on_the_server(box: Mailbox) -
     digest, validity = sha256(raw).hexdigest(), batch.cursor["uidvalidity"]
     assert batch == Batch(
         [Message(digest, digest, raw, "message/rfc822", NOW, RECEIVED, None, f"INBOX/{validity}/1")],
-        {"uidvalidity": validity, "uid": 1},
+        {"place": batch.cursor["place"], "uidvalidity": validity, "uid": 1},
     )
     assert b"\\Seen" not in box.flags()[1]
 
@@ -132,6 +132,47 @@ def test_a_renumbered_folder_is_read_again_and_brings_the_same_identities(box: M
     assert payloads(after) == [mail("satu"), mail("tiga")]
     first, again = before[0].messages[0], after[0].messages[0]
     assert (first.source_ref, first.version) == (again.source_ref, again.version)
+
+
+def identities(batches: list[Batch]) -> list[tuple[str, str]]:
+    return [(m.source_ref, m.version) for b in batches for m in b.messages]
+
+
+def test_a_folder_that_is_renamed_brings_the_same_identities(box: Mailbox) -> None:
+    box.recreate("Aduan")
+    box.add(mail("satu"), mail("dua"), folder="Aduan")
+    before = pull(stream_of(box, folder="Aduan"))
+    with box.server.connect(box.user) as client:
+        client.rename_folder("Aduan", "Aduan 2026")
+    with pytest.raises(PermanentError, match="check the option folder"):
+        pull(stream_of(box, folder="Aduan"), before[-1].cursor)
+    box.add(mail("tiga"), folder="Aduan 2026")
+    after = pull(stream_of(box, folder="Aduan 2026"), before[-1].cursor)
+    assert identities(after)[:2] == identities(before)
+    assert payloads(after) == [mail("satu"), mail("dua"), mail("tiga")]
+    assert pull(stream_of(box, folder="Aduan 2026"), after[-1].cursor) == []
+
+
+def test_a_mailbox_that_moves_to_another_server_loses_and_doubles_nothing(dovecot: Dovecot) -> None:
+    old, new = Mailbox(dovecot, "pindah-lama"), Mailbox(dovecot, "pindah-baru")
+    for box in (old, new):  # there the mails have other numbers, and the folder by chance the same UIDVALIDITY
+        box.recreate("Aduan")
+        dovecot.number(box.user, "Aduan", 2_000_000_000)
+    old.add(mail("satu"), mail("dua"), mail("tiga"), folder="Aduan")
+    before = pull(stream_of(old, folder="Aduan"))
+    new.add(mail("baru"), mail("tiga"), mail("dua"), mail("satu"), folder="Aduan")
+    after = pull(stream_of(new, folder="Aduan"), before[-1].cursor)
+    assert after[-1].cursor["uidvalidity"] == before[-1].cursor["uidvalidity"]
+    assert payloads(after)[0] == mail("baru")
+    assert sorted(identities(after)[1:]) == sorted(identities(before))
+
+
+def test_a_cursor_of_before_places_were_recorded_goes_on(box: Mailbox) -> None:
+    box.add(mail("satu"))
+    [batch] = pull(stream_of(box))
+    box.add(mail("dua"))
+    older = {name: batch.cursor[name] for name in ("uidvalidity", "uid")}
+    assert payloads(pull(stream_of(box), older)) == [mail("dua")]
 
 
 def test_mails_that_vanish_meanwhile_are_no_matter(box: Mailbox) -> None:
@@ -365,7 +406,7 @@ def test_a_mail_the_server_does_not_hand_over_waits_for_a_person_and_stops_no_ot
     )
     with fake_server(*lines) as port:
         [batch] = pull(plain(port))
-    assert batch.cursor == {"uidvalidity": 7, "uid": 8}
+    assert (batch.cursor["uidvalidity"], batch.cursor["uid"]) == (7, 8)
     assert [(m.origin, m.payload, m.occurred_at) for m in batch.messages] == [
         ("INBOX/7/7", b"", None),
         ("INBOX/7/8", mail("delapan"), RECEIVED),

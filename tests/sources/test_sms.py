@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipelines.contracts import WIB, Batch, Draft, Message, Stream
 from pipelines.errors import FilteredMessage, PermanentError, RejectedMessage, SettingsError, TransientError
-from pipelines.sources import sms
+from pipelines.sources import sms, sms_inbox
 from pipelines.sources.sms_parts import COLUMNS
 from tests.peers.gammu import PHONE_ID, Piece, create, insert, text_parts
 
@@ -163,6 +163,13 @@ def test_a_row_numbered_first_and_committed_last_is_not_passed_over(inbox: Path)
 
 
 # --- parts ----------------------------------------------------------------------------------
+
+
+def test_a_first_row_that_commits_last_is_not_passed_over(inbox: Path) -> None:
+    insert(inbox, SENDER, text_parts("dua"), AT, ID=2)
+    [first] = pull(inbox)
+    insert(inbox, SENDER, text_parts("satu"), AT, ID=1)
+    assert texts(pull(inbox, first.cursor)) == ["satu"]
 
 
 def test_a_long_sms_is_one_message_whatever_order_its_parts_came_in(inbox: Path) -> None:
@@ -451,7 +458,7 @@ def test_the_probe_tells_schema_and_inbox_and_refuses_what_a_pull_would(inbox: P
     assert told.endswith(", 1 SMS in the inbox, newest ID 1")
     with pytest.raises(PermanentError, match="there is no database"):
         sms.probe(stream_of(tmp_path / "lain.db"), now=lambda: NOW)
-    assert sms.probe(stream_of(tmp_path), now=lambda: NOW) == "reads CSV exports; no gateway is asked"
+    assert sms.probe(stream_of(tmp_path), now=lambda: NOW) == "reads files; no gateway is asked"
 
 
 def test_a_database_that_does_not_say_its_schema_is_refused(inbox: Path) -> None:
@@ -476,7 +483,7 @@ def test_an_inbox_whose_ids_are_no_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_tried_again_later(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sms, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sms_inbox, "_BUSY_SECONDS", 0.05)
     insert(inbox, SENDER, text_parts("halo"), AT)
     with closing(sqlite3.connect(inbox, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
@@ -520,9 +527,9 @@ def test_a_database_in_wal_mode_is_read_while_the_gateway_has_it_open(inbox: Pat
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "set either `database`"),
-        ({"database": "a.db", "csv_dir": "b"}, "set either `database`"),
-        ({"database": 3}, "set either `database`"),
+        ({}, "set one of `database`"),
+        ({"database": "a.db", "csv_dir": "b"}, "set one of `database`"),
+        ({"database": 3}, "set one of `database`"),
         ({"database": "a.db", "time_zone": "Jakarta"}, "time_zone must name a zone"),
         ({"database": "a.db", "time_zone": 7}, "time_zone must name a zone"),
         ({"database": "a.db", "multipart_wait_seconds": -1}, "multipart_wait_seconds must be a number"),

@@ -16,14 +16,18 @@ from pathlib import Path
 from socket import create_connection, socket
 from typing import Any
 
+import psycopg
 import pytest
 
 from pipelines.contracts import WIB, Stream
-from pipelines.sources import sms
+from pipelines.sources import playsms, sms
 from tests.peers.api_server import Answer, ApiServer, Asked, Fault
 from tests.peers.dovecot import PASSWORD, Mailbox
 from tests.peers.gammu import create, insert, text_parts
+from tests.peers.gammu_backends import create_postgres, insert_postgres, saved
 from tests.peers.graph_emulator import GraphEmulator, error, facebook_time
+from tests.peers.playsms_emulator import PlaySms
+from tests.peers.token_server import TokenServer
 from tests.peers.x_emulator import XEmulator, post, snowflake
 from tests.sources.contract import CANARY, SOME, START, World, words
 
@@ -285,6 +289,31 @@ class ImapWorld(World):
             self.door.fault = None
 
 
+class OAuthImapWorld(ImapWorld):
+    peer = "Dovecot 2.3, by tokens of an OAuth 2.0 token server (tests/peers/token_server.py)"
+
+    def __init__(self, box: Mailbox, tokens: TokenServer) -> None:
+        super().__init__(box)
+        os.environ["KANAL_UJI_KONTRAK"] = CANARY
+        self.tokens = tokens
+        asking = {"auth": "oauth2", "token_url": tokens.token_url, "client_id": "aplikasi-uji", "timeout_seconds": 0.5}
+        options = {k: v for k, v in self.stream.options.items() if k != "password_env"}
+        self.stream = replace(self.stream, options=options | asking | {"client_secret_env": "KANAL_UJI_KONTRAK"})
+
+    @contextmanager
+    def failing(self, fault: str, after: int) -> Iterator[None]:
+        if fault != "expired":
+            with super().failing(fault, after):
+                yield
+            return
+        self.tokens.revoke()
+        self.tokens.key = "kunci-yang-baru"
+        try:
+            yield
+        finally:
+            self.tokens.key = CANARY
+
+
 class Door:
     """A way to a server on 127.0.0.1 that lets `room` bytes of answers through and then fails.
 
@@ -412,6 +441,101 @@ class SmsWorld(World):
         return ()
 
 
+class PostgresSmsWorld(World):
+    source = "sms"
+    peer = "Gammu SMSD's tables in PostgreSQL, schema 17 and 18 (a running Gammu: tests/sources/test_sms_backends.py)"
+    cannot = SmsWorld.cannot
+
+    def __init__(self, url: str, schema: int, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.url = url
+        create_postgres(url, schema)
+        patch.setenv("KANAL_UJI_KONTRAK", url)
+        patch.setattr(sms, "_CHUNK", 5)
+        self.stream = Stream("sms", "uji", "sms", {"url_env": "KANAL_UJI_KONTRAK"})
+
+    def say(self, *numbers: int, at: datetime | None = None) -> None:
+        with psycopg.connect(self.url) as con:
+            for n in numbers:
+                sent = at or self.now - timedelta(minutes=1)
+                insert_postgres(con, f"+62812000{n:05d}", text_parts(words(n)), sent)
+
+    def delete(self, number: int) -> None:
+        with psycopg.connect(self.url) as con:
+            con.execute('DELETE FROM inbox WHERE "SenderNumber" = %s', [f"+62812000{number:05d}"])
+
+    def outdate(self) -> Iterable[int]:
+        with psycopg.connect(self.url) as con:  # the table was emptied: numbers begin again
+            con.execute("TRUNCATE inbox RESTART IDENTITY")
+        return ()
+
+
+class SmsFilesWorld(World):
+    source = "sms"
+    repeats = True  # only a pull's last page says that its files are done
+    peer = "files of Gammu SMSD, inboxformat = detail (a running Gammu: tests/sources/test_sms_backends.py)"
+    cannot = SmsWorld.cannot
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.folder = folder / "kotak"
+        self.folder.mkdir()
+        self.stream = Stream("sms", "uji", "sms", {"detail_dir": "kotak"}, str(folder))
+        patch.setattr(sms, "_CHUNK", 5)
+
+    def say(self, *numbers: int, at: datetime | None = None) -> None:
+        for n in numbers:
+            sent = (at or self.now - timedelta(minutes=1)) + timedelta(seconds=n // 100)
+            name = f"IN{sent.astimezone(WIB):%Y%m%d_%H%M%S}_{n % 100:02d}_+62812000{n:05d}_00.txt"
+            [piece] = text_parts(words(n))
+            (self.folder / name).write_text(saved(f"+62812000{n:05d}", piece, at=sent))
+
+    def delete(self, number: int) -> None:
+        [path] = self.folder.glob(f"*_+62812000{number:05d}_00.txt")
+        path.unlink()
+
+    def outdate(self) -> Iterable[int]:
+        for path in self.folder.iterdir():
+            path.unlink()
+        return ()
+
+
+class PlaySmsWorld(HttpWorld):
+    source = "playsms"
+    peer = "emulator of playSMS's web services (tests/peers/playsms_emulator.py)"
+    cannot = {
+        "an edit is a new version of the same report": "an SMS cannot be changed; another one is another report",
+        "overlapping and reordered pages double nothing": "there are no pages: the newest come in one answer",
+        "an empty page with a token is not the end": "there are no pages: the newest come in one answer",
+    }
+
+    def __init__(self, server: PlaySms, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(server)
+        self.sms = server
+        patch.setattr(playsms, "_SIZES", (8, 10_000))  # the first answer is too small: a pull asks twice
+        patch.setattr(playsms, "_CHUNK", 5)
+        options = {"url": server.address, "user": server.user, "token_env": "KANAL_UJI_KONTRAK"}
+        self.stream = Stream("sms", "uji", "playsms", options | {"timeout_seconds": 0.5})
+
+    def say(self, *numbers: int, at: datetime | None = None) -> None:
+        for n in numbers:
+            self.sms.receive(f"+62812000{n:05d}", words(n), at or self.now - timedelta(minutes=1))
+
+    def delete(self, number: int) -> None:
+        self.sms.rows = [row for row in self.sms.rows if row["msg"] != words(number)]
+
+    def outdate(self) -> Iterable[int]:
+        self.sms.rows, self.sms.next_id = [], 1
+        return ()
+
+    def faults(self) -> dict[str, Fault]:
+        return {
+            "429 with reset": Fault(429, _HTML, {"retry-after": "600"}, content_type="text/html"),
+            "429 without reset": Fault(429, _HTML, content_type="text/html"),
+            "expired": Fault(200, {"status": "ERR", "error": "100", "error_string": f"no {CANARY}"}),
+        }
+
+
 # --- files ----------------------------------------------------------------------------------
 
 
@@ -486,6 +610,26 @@ def _imap(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @contextmanager
+def _oauth_imap(request: pytest.FixtureRequest) -> Iterator[World]:
+    box = request.getfixturevalue("box")
+    with TokenServer(box.server.tokens, box.user, CANARY) as tokens:
+        world = OAuthImapWorld(box, tokens)
+        yield world
+        world.door.close()
+
+
+@contextmanager
+def _postgres(request: pytest.FixtureRequest, schema: int) -> Iterator[World]:
+    yield PostgresSmsWorld(request.getfixturevalue("postgres_url"), schema, request.getfixturevalue("monkeypatch"))
+
+
+@contextmanager
+def _playsms(request: pytest.FixtureRequest) -> Iterator[World]:
+    with PlaySms("dinas", CANARY) as server:
+        yield PlaySmsWorld(server, request.getfixturevalue("monkeypatch"))
+
+
+@contextmanager
 def _plain(world: World) -> Iterator[World]:
     yield world
 
@@ -495,8 +639,13 @@ WORLDS = {
     "twitter, names since 2026-08": (TwitterWorld, lambda r, f: _twitter("post")),
     "facebook": (FacebookWorld, lambda r, f: _facebook()),
     "imap": (ImapWorld, lambda r, f: _imap(r)),
+    "imap, OAuth": (OAuthImapWorld, lambda r, f: _oauth_imap(r)),
     "imap, a folder of files": (MailFolderWorld, lambda r, f: _plain(MailFolderWorld(f))),
     "sms": (SmsWorld, lambda r, f: _plain(SmsWorld(f, 17, r.getfixturevalue("monkeypatch")))),
     "sms, schema 18": (SmsWorld, lambda r, f: _plain(SmsWorld(f, 18, r.getfixturevalue("monkeypatch")))),
+    "sms, PostgreSQL": (PostgresSmsWorld, lambda r, f: _postgres(r, 17)),
+    "sms, PostgreSQL, schema 18": (PostgresSmsWorld, lambda r, f: _postgres(r, 18)),
+    "sms, files": (SmsFilesWorld, lambda r, f: _plain(SmsFilesWorld(f, r.getfixturevalue("monkeypatch")))),
+    "playsms": (PlaySmsWorld, lambda r, f: _playsms(r)),
     "export": (ExportWorld, lambda r, f: _plain(ExportWorld(f))),
 }

@@ -26,7 +26,7 @@ SPOKE, WHOLE = "spoke_lately", "nothing_lost"
 _LATELY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
-_KINDS = {
+_KINDS = {  # those that Dagster has a picture for; any other source is shown by its name
     "export": "file",
     "imap": "mail",
     "sms": "sms",
@@ -90,7 +90,7 @@ def _asset(settings: Settings, channel: str) -> dg.AssetsDefinition:
         key=key,
         group_name=GROUP,
         description=_description(settings, channel, streams),
-        kinds={"parquet", *sorted({_KINDS[s.source] for s in streams})[:2]},
+        kinds={"parquet", *sorted({_KINDS.get(s.source, s.source) for s in streams})[:2]},
         tags=_tags(settings, channel),
         owners=OWNERS,
         partitions_def=DAYS,

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-SOURCES = ("export", "letters", "feed", "imap", "sms", "playsms", "twitter", "facebook", "webhook", "form", "feedback")
+# What makes a module of sources/ a kind of channel: its docstring lists options for kanal.toml, and it pulls.
+_SOURCE = re.compile(r"^Options in kanal\.toml\b.*^def pull\(", re.MULTILINE | re.DOTALL)
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
@@ -285,6 +287,13 @@ def default_models_dir() -> Path:
     return Path(__file__).resolve().parent.parent / "models"
 
 
+@cache
+def sources() -> tuple[str, ...]:
+    """What a stream's `source` may be, sorted. Found by their text: importing them all would cost a second."""
+    found = (Path(__file__).parent / "sources").glob("*.py")
+    return tuple(sorted(path.stem for path in found if _SOURCE.search(path.read_text("utf-8"))))
+
+
 def mappings(files: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
     """Named mappings, id -> entry: `description`, `channel`, and options of a stream. SettingsError names file and entry."""
     found: dict[str, dict[str, Any]] = {}
@@ -335,8 +344,8 @@ def _streams(entries: list[dict[str, Any]], settings: Settings) -> tuple[Stream,
             # These become folder names, so nothing that could climb out or clash on any system.
             if not _NAME.fullmatch(entry[key]):
                 raise SettingsError(f"{where}: {key} {entry[key]!r} may hold a-z, 0-9, _ . - only")
-        if entry["source"] not in SOURCES:
-            raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(SOURCES)}")
+        if entry["source"] not in sources():
+            raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(sources())}")
         _typed({k: v for k, v in entry.items() if k.endswith("_env")}, f"[[stream]] number {number}", path)
         options = {k: v for k, v in entry.items() if k not in ("channel", "name", "source")}
         if "mapping" in options:

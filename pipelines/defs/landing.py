@@ -26,7 +26,7 @@ SPOKE, WHOLE = "spoke_lately", "nothing_lost"
 _LATELY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
-_KINDS = {
+_KINDS = {  # those that Dagster has a picture for; any other source is shown by its name
     "export": "file",
     "imap": "mail",
     "sms": "sms",

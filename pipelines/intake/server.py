@@ -13,12 +13,13 @@ from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import PermanentError, SettingsError
 from pipelines.intake.app import HEADER_BYTES, build
 from pipelines.intake.maps import Areas
-from pipelines.settings import Settings
+from pipelines.settings import Intake, Settings
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +85,24 @@ def serve(
         raise SettingsError(f"{settings.path} has no stream with source webhook or form; docs/intake.md shows one")
     _logs_plainly()
     application = build(settings, categories, areas, run_id=run_id, now=now)
-    config = uvicorn.Config(
+    config = configured(application, settings.intake, host, port)
+    # uvicorn raises the signal again once it has ended gracefully: that is a good end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    try:
+        _Server(config).run()
+    except SystemExit as error:
+        if error.code:
+            raise PermanentError(f"cannot listen on {host} port {port}; is another intake running?") from None
+    log.info("kanal intake has ended; what it accepted has landed")
+
+
+def configured(application: Starlette, intake: Intake, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
         host=host,
         port=port,
-        http=type("_Patient", (Patient,), {"seconds": settings.intake.patience_seconds}),
+        http=type("_Patient", (Patient,), {"seconds": intake.patience_seconds}),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -100,15 +114,6 @@ def serve(
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_END_SECONDS,
     )
-    # uvicorn raises the signal again once it has ended gracefully: that is a good end.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    try:
-        _Server(config).run()
-    except SystemExit as error:
-        if error.code:
-            raise PermanentError(f"cannot listen on {host} port {port}; is another intake running?") from None
-    log.info("kanal intake has ended; what it accepted has landed")
 
 
 def _end(*_: Any) -> None:

@@ -47,6 +47,10 @@ class Refused(PermanentError):  # noqa: N818 - as KanalError's other children
         self.status, self.code, self.subcode = status, code, subcode
 
 
+class TooLarge(requests.ConnectionError):
+    """An answer without an end, or with one too far off."""
+
+
 def redact(text: str, hidden: tuple[str, ...] = ()) -> str:
     """`text` without the values in `hidden`, and without anything that looks like a credential."""
     for value in hidden:
@@ -133,7 +137,7 @@ def connect(stream: Stream, prefix: str, on_answer: Callable[[requests.Response,
 
     def check(response: requests.Response, **_: Any) -> None:
         # Before a redirect is followed: elsewhere neither timeout nor base would hold.
-        _read(response, seconds * _PATIENCE)
+        read(response, seconds)
         on_answer(response, _json_of(response))
 
     session.hooks["response"].append(check)
@@ -170,20 +174,20 @@ def not_json(api: Api, status: int) -> TransientError:
     return TransientError(api.say(f"answered {status} with something that is not a JSON object"), retry_after=60.0)
 
 
-def _read(response: requests.Response, seconds: float) -> None:
-    """Read the body within `seconds`: a timeout alone bears a server that sends a byte now and then.
+def read(response: requests.Response, silence: float, most: int = _MOST) -> None:
+    """Read the body within five times `silence`, the seconds a server may say nothing: a timeout alone bears
+    one that sends a byte now and then.
 
-    Raises requests' own errors: Timeout where it takes longer, ConnectionError where it is cut off
-    or has no end.
+    Raises requests' own errors: Timeout where it takes longer, ConnectionError where it is cut off, TooLarge.
     """
-    end, body = time.monotonic() + seconds, bytearray()
+    end, body = time.monotonic() + silence * _PATIENCE, bytearray()
     try:
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             body += chunk
             if time.monotonic() > end:
                 raise requests.Timeout
-            if len(body) > _MOST:
-                raise requests.ConnectionError(f"an answer of more than {_MOST:,} bytes")
+            if len(body) > most:
+                raise TooLarge(f"an answer of more than {most:,} bytes")
     except (HTTPError, OSError) as error:
         if isinstance(error, requests.RequestException):
             raise

@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-Answer = tuple[int, Any, dict[str, str]]  # status, JSON value, headers
+_JSON = "application/json; charset=utf-8"
+Answer = tuple[int, Any, dict[str, str]]  # status, JSON value or bytes, headers
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Fault:
     status: int = 200
     body: Any = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str | None = "application/json; charset=utf-8"
+    content_type: str | None = _JSON
     sleep: float = 0.0  # seconds before it
     drip: float = 0.0  # seconds between its bytes
     broken: bool = False  # promise more bytes than come
@@ -45,6 +46,8 @@ class Asked:
 
 class ApiServer(ABC):
     """Serves while used as a context manager; `url` is its address."""
+
+    content_type = _JSON
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -98,7 +101,7 @@ class ApiServer(ABC):
         fault = self.faults.popleft() if self.faults else None
         if fault is None:
             status, body, headers = self.answer(asked)
-            fault = Fault(status, body, headers)
+            fault = Fault(status, body, headers, self.content_type)
         if fault.sleep:
             time.sleep(fault.sleep)
         data = fault.body if isinstance(fault.body, bytes) else json.dumps(fault.body).encode()

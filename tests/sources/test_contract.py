@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import SOURCES
+from pipelines.settings import sources
 from tests.peers.dovecot import dovecot, fresh_mailbox  # noqa: F401 - fixtures
 from tests.peers.postgres import postgres, postgres_url  # noqa: F401 - fixtures
 from tests.sources.contract import CASES, Kit
 from tests.sources.worlds import WORLDS
-
-_OURS = {"feedback"}  # not a channel: what the CRM sends back
 
 
 @pytest.mark.parametrize(
@@ -28,7 +26,7 @@ def test_a_source_keeps_the_contract(name: str, case: str, request: pytest.Fixtu
 
 
 def test_every_source_has_a_world() -> None:
-    assert {world.source for world, _ in WORLDS.values()} == set(SOURCES) - _OURS
+    assert {world.source for world, _ in WORLDS.values()} == set(sources())
 
 
 @pytest.mark.parametrize("name", WORLDS)

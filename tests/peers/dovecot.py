@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,7 +153,14 @@ class Mailbox:
 
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
-    """Dovecot for this test process. Skips, or fails under CI, where it cannot run."""
+    """Dovecot for this test process."""
+    with dovecot_server() as server:
+        yield server
+
+
+@contextmanager
+def dovecot_server() -> Iterator[Dovecot]:
+    """A server of its own. Skips, or fails under CI, where it cannot run."""
     program = need("dovecot", "dovecot")
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Dovecot drops privileges, so only root can start it")

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -241,6 +241,13 @@ def _hexadecimal(text: str) -> str:
 @pytest.fixture(name="gateway", scope="module")
 def running_gammu() -> Iterator[Gammu]:
     """Gammu SMSD for one file of tests: it never rests, so it should not outlive them."""
+    with gammu_server() as gammu:
+        yield gammu
+
+
+@contextmanager
+def gammu_server() -> Iterator[Gammu]:
+    """A gateway of its own."""
     program = need("gammu-smsd", "gammu")
     base = Path(tempfile.mkdtemp(prefix="gammu"))
     try:

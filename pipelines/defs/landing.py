@@ -28,6 +28,8 @@ _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
 _KINDS = {
     "export": "file",
+    "letters": "pdf",
+    "feed": "rss",
     "imap": "mail",
     "sms": "sms",
     "twitter": "x",

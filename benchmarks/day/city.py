@@ -241,8 +241,8 @@ class Misfortunes(threading.Thread):
 
     def _burst(self) -> None:
         reset = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": str(int(time.time()) + 30)}
-        self.city.x.faults.extend([Fault(429, {"title": "Too Many Requests"}, reset)] * 5)
-        self.told.append("X answered 429 to five requests")
+        self.city.x.faults.extend([Fault(429, {"title": "Too Many Requests"}, reset)] * 3)
+        self.told.append("X answered 429 to three requests")
 
     def _kick(self) -> None:
         """As soon as somebody is logged in."""

@@ -24,9 +24,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import dagster as dg  # noqa: TID251 - the orchestrator is part of what runs
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-
 from benchmarks.day.city import City, Misfortunes, city
 from benchmarks.day.measure import Crm, Figures, Meter, account
 from benchmarks.day.outlets import Teller
@@ -82,7 +79,7 @@ def replay(
         # All there, or nothing more comes: thanks open no ticket, and edits may still be on their way.
         while time.time() - ended < _LATEST:
             quiet = time.time() - max(crm.newest, ended)
-            if quiet > (patience / 2 if expected <= crm.seen.keys() else patience) and not loading(made):
+            if quiet > (patience / 2 if expected <= crm.seen.keys() else patience) and not made.loading():
                 break
             time.sleep(1)
         cpu, wall = meter.cpu() - meter.before, time.time() - begin
@@ -105,12 +102,6 @@ def replay(
         "misfortunes": bad_luck.told,
         "failed_to_tell": [fault for t in tellers.values() for fault in t.failed],
     }
-
-
-def loading(made: City) -> bool:
-    """Whether a load is queued or goes on."""
-    unfinished = [s for s in dg.DagsterRunStatus if s not in FINISHED_STATUSES]
-    return bool(made.instance.get_runs(filters=dg.RunsFilter(job_name="load", statuses=unfinished), limit=1))
 
 
 def show(told: dict[str, Any]) -> None:

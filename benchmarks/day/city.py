@@ -54,6 +54,7 @@ SECRETS = {
     "HARI_FORMULIR": "kunci-formulir",
     **{name: HOOKS[name] for name in ("UJI_KANNEL", "UJI_META", "UJI_KATA", "UJI_MITRA")},
 }
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _START_SECONDS = 120.0
 
 
@@ -72,6 +73,11 @@ class City:
     roots: list[psutil.Process]
     daemon: subprocess.Popen[bytes]
 
+    def loading(self) -> bool:
+        """Whether a load is queued or goes on."""
+        unfinished = [s for s in dg.DagsterRunStatus if s not in _FINISHED]
+        return bool(self.instance.get_runs(filters=dg.RunsFilter(job_name="load", statuses=unfinished), limit=1))
+
     def stop(self) -> None:
         """End the daemon, letting runs that go on end; what it had not loaded stays in landing."""
         end_group(self.daemon)
@@ -85,7 +91,7 @@ def city(items: dict[str, list[Item]], every: int) -> Iterator[City]:
         pg = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True)))
         crm_url = stack.enter_context(postgres_server(pg))
         box = Mailbox(stack.enter_context(dovecot_server()), "aduan")
-        gammu = stack.enter_context(gammu_server())
+        gammu = stack.enter_context(gammu_server(rest=1))
         x = stack.enter_context(XEmulator(token=SECRETS["HARI_X"], user_id="1001", now=now()))
         second = stack.enter_context(XEmulator(token=SECRETS["HARI_X_GUBERNUR"], user_id="1002", now=now()))
         graph = stack.enter_context(GraphEmulator(token=SECRETS["HARI_FB"], page_id=PAGE))
@@ -193,7 +199,7 @@ def start_daemon(home: Path, settings: Settings) -> subprocess.Popen[bytes]:
 def await_first_run(running_city: City) -> None:
     """Until the daemon has finished a run, so that its own start is not measured."""
     end = time.monotonic() + _START_SECONDS
-    finished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE])
+    finished = dg.RunsFilter(statuses=list(_FINISHED))
     while not running_city.instance.get_runs(filters=finished, limit=1):
         if running_city.daemon.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"the daemon did not start:\n{(running_city.home / 'daemon.log').read_text()[-3000:]}")
@@ -247,7 +253,7 @@ class Misfortunes(threading.Thread):
     def _kick(self) -> None:
         """As soon as somebody is logged in."""
         end = time.time() + 150
-        while time.time() < end and not self.stopped.wait(0.1):
+        while time.time() < end and not self.stopped.wait(0.3):
             with suppress(subprocess.CalledProcessError):
                 self.city.box.server.kick(self.city.box.user)
                 self.told.append("Dovecot ended a mailbox session")

@@ -51,7 +51,7 @@ logfile = {base}/smsd.log
 debuglevel = 1
 commtimeout = 1
 receivefrequency = 0
-loopsleep = 0
+loopsleep = {rest}
 multiparttimeout = 1
 checksecurity = 0
 checkbattery = 0
@@ -246,14 +246,14 @@ def running_gammu() -> Iterator[Gammu]:
 
 
 @contextmanager
-def gammu_server() -> Iterator[Gammu]:
-    """A gateway of its own."""
+def gammu_server(*, rest: int = 0) -> Iterator[Gammu]:
+    """A gateway of its own. rest: seconds between two looks at the modem; 0 takes a core for itself."""
     program = need("gammu-smsd", "gammu")
     base = Path(tempfile.mkdtemp(prefix="gammu"))
     try:
         for folder in range(1, 6):
             (base / "modem/sms" / str(folder)).mkdir(parents=True)
-        (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID))
+        (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID, rest=rest))
         create(base / "smsd.db", 17)
         with (base / "stderr").open("wb") as noise:
             process = subprocess.Popen(

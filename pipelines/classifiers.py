@@ -25,10 +25,12 @@ import orjson
 
 from pipelines import entries, rules
 from pipelines.contracts import KINDS
-from pipelines.entries import number, slips
+from pipelines.entries import number, slips, text
 from pipelines.errors import SettingsError
 from pipelines.knowledge import taxonomy
 from pipelines.settings import Settings
+from pipelines.transforms.emergency import HEAD, NO, YES, Likeness
+from pipelines.transforms.route import fold
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -118,7 +120,8 @@ def kept_folder(settings: Settings, version: str) -> Path:
 
 
 def build(settings: Settings, *, say: Callable[[str], None] = lambda _: None) -> Path:
-    """Folder of the version in use; the starter is trained unless this very state was trained before."""
+    """Folder of the version in use; the starter and the judge of emergencies are trained unless this very state was."""
+    _build_likeness(settings)
     version = version_in_use(settings)
     folder = folder_of(settings, version)
     if folder.exists():
@@ -145,6 +148,49 @@ def build_starter(settings: Settings, *, say: Callable[[str], None] = lambda _: 
     }  # rules know better: docs/quality.md
     save(settings, train([r.text for r in rows], learned, **config), folder.name, {})
     return folder
+
+
+def likeness(settings: Settings) -> Likeness:
+    """Who judges emergencies where no rule speaks."""
+    told = _likeness_table(settings)
+    with slips(settings.models_dir / "emergency.toml", "[learned]"):
+        return Likeness(text(told, "id"), number(told, "accept"), load(_build_likeness(settings)))
+
+
+def _build_likeness(settings: Settings) -> Path:
+    """Folder of the judge of emergencies, trained unless it was: it takes a second."""
+    path = settings.models_dir / "emergencies.tsv"
+    told, mine = _likeness_table(settings), entries.read(path)
+    version = blake2b(f"{starter_version(settings.models_dir)}{told}".encode() + mine, digest_size=8).hexdigest()
+    folder = folder_of(settings, f"emergency-{version}")
+    if folder.exists():
+        return folder
+    from pipelines.transforms.fitting import train
+
+    with slips(path, "the file"):
+        lines = [line for line in mine.decode("utf-8").splitlines() if not line.startswith("#")]
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+        own = [(row["text"], YES if row["emergency"] == "ya" else NO) for row in rows]
+    # What the corpus tells of danger the rules find, and are better at.
+    alarms = rules.alarms(settings.models_dir / "emergency.toml")
+    other = [line.text for line in corpus(settings.models_dir) if not alarms.of(line.text, fold(line.text), fold)]
+    with slips(settings.models_dir / "emergency.toml", "[learned]"):
+        config: dict[str, Any] = {
+            "bits": int(number(told, "bits")), "c": number(told, "c"), "seed": int(number(told, "seed")),
+            "weights": [1.0] * len(other) + [number(told, "weight")] * len(own),
+        }  # fmt: skip
+    labels = {HEAD: [NO] * len(other) + [label for _, label in own]}
+    return save(
+        settings,
+        train([*other, *(words for words, _ in own)], labels, most_per_label=len(other), **config),
+        folder.name,
+        {},
+    )
+
+
+def _likeness_table(settings: Settings) -> dict[str, Any]:
+    path = settings.models_dir / "emergency.toml"
+    return entries.table(path, entries.toml(path), "learned")
 
 
 def heads(rows: list[Line]) -> dict[str, list[str | None]]:
@@ -181,7 +227,7 @@ def save(
     return folder
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def load(folder: Path) -> ComplaintClassifier:
     """The trained component of a version's folder."""
     import spacy

@@ -103,6 +103,7 @@ _FILES = (
     "routing.toml",
     "sla.toml",
     "emergency.toml",
+    "emergencies.tsv",
     "evidence.toml",
     "language.toml",
     "matching.toml",

@@ -41,6 +41,7 @@ from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
 from pipelines.transforms import blocks
 from pipelines.transforms.classify import Classifier, classify
+from pipelines.transforms.emergency import Likeness
 from pipelines.transforms.learned import Learned
 from pipelines.transforms.locate import locate
 from pipelines.transforms.normalise import normalise
@@ -74,6 +75,7 @@ class Judge:
     key: bytes
     versions: Mapping[str, str]
     learned: Learned | None = None
+    alike: Likeness | None = None
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def make_judge(settings: Settings, key: bytes) -> Judge:
     folder = classifiers.build(settings)
     versions = {"code": __version__, "model": folder.name, "data": knowledge.data_version}
     learned = learn.read(settings, knowledge.gazetteer)
-    return Judge(knowledge, classifiers.load(folder), key, versions, learned)
+    return Judge(knowledge, classifiers.load(folder), key, versions, learned, classifiers.likeness(settings))
 
 
 def versions_of(settings: Settings) -> dict[str, str]:
@@ -254,7 +256,7 @@ def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFra
     masked, vault = redact(clean, key=judge.key)
     classified = classify(masked, model=judge.model, taxonomy=knowledge.taxonomy, thresholds=knowledge.thresholds)
     located = locate(classified, gazetteer=knowledge.gazetteer, learned=judge.learned)
-    routed = route(located, routing=knowledge.routing, accept_place=knowledge.accept_place)
+    routed = route(located, routing=knowledge.routing, accept_place=knowledge.accept_place, alike=judge.alike)
     return routed.assign(
         version_no=0,
         arrival=0,

@@ -94,7 +94,7 @@ def routing(
         raise SettingsError(f"{path}: the last rule must hold for everything")
     return Routing(
         rules=tuple(rules),
-        alarms=_alarms(models / "emergency.toml"),
+        alarms=alarms(models / "emergency.toml"),
         agencies=known,
         kota_names=dict(zip(gazetteer.kota["kota_code"], gazetteer.kota["full_name"], strict=True)),
         kelurahan_names=dict(zip(gazetteer.kelurahan["kelurahan_code"], gazetteer.kelurahan["kelurahan"], strict=True)),
@@ -137,10 +137,13 @@ def alarm_labels(path: Path) -> dict[str, str]:
     for e in entries.entries(path, "rule", _ALARM_KEYS):
         with slips(path, f"rule {e['id']!r}"):
             found[e["id"]] = text(e, "label")
-    return found
+    learned = entries.table(path, entries.toml(path), "learned")
+    with slips(path, "[learned]"):
+        return found | {text(learned, "id"): text(learned, "label")}
 
 
-def _alarms(path: Path) -> Alarms:
+def alarms(path: Path) -> Alarms:
+    """The rules of emergency.toml, ready to read texts."""
     raw = entries.toml(path)
     lists = entries.table(path, raw, "words")
     found = []

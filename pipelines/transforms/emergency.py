@@ -1,4 +1,4 @@
-"""A report's words -> the emergency rule that calls for 112, or none.
+"""A report's words -> the emergency rule that calls for 112, or none; and a trained judge where no rule speaks.
 
 Words are data (models/emergency.toml). A danger is read where it is told: what makes it harmless ("takut", "bisa")
 counts only inside its own clause, what tells of another time or of a request ("minggu lalu") in the whole text.
@@ -11,7 +11,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 _CLAUSE = re.compile(r"[.,;:!?\n]+")
 _KNOWN = 65_536  # words remembered
@@ -19,6 +22,26 @@ _STEM = 3  # letters a stem ("kebakar*") has at least
 _DRAWN_OUT = re.compile(r"(.)\1{2,}")  # "tolonggg"
 
 Pair = tuple[Sequence[str], Sequence[str]]
+HEAD, YES, NO = "emergency", "ya", "tidak"  # of the judge that learned how emergencies are told
+
+
+class Chances(Protocol):
+    """What is asked of the trained component (transforms/classifier.py)."""
+
+    def chances(self, texts: Sequence[str], head: str) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """The judge that speaks where no rule does. id: the rule it is named as; accept: the chance it flags from."""
+
+    id: str
+    accept: float
+    model: Chances
+
+    def of(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is told as emergencies are. The labels are in the order of the alphabet."""
+        return (self.model.chances(texts, HEAD)[:, (NO, YES).index(YES)] >= self.accept).tolist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from pipelines.contracts import column
 from pipelines.transforms.agency import NOTHING, PERSON, RULE, Chosen, Opinion, Trust, choose, opinions
-from pipelines.transforms.emergency import Alarms
+from pipelines.transforms.emergency import Alarms, Likeness
 
 _WORDS = re.compile(r"[a-z0-9]+")
 _WORD = 3  # letters before a 2 that means "said twice" (umbul2, gorong2), not a unit (m2)
@@ -182,18 +182,23 @@ def _assigned(
     return Assigned(agency, unit, source, confidence, BY_PERSON if source == PERSON else rule.id, intake)
 
 
-def route(reports: pd.DataFrame, *, routing: Routing, accept_place: float) -> pd.DataFrame:
+def route(
+    reports: pd.DataFrame, *, routing: Routing, accept_place: float, alike: Likeness | None = None
+) -> pd.DataFrame:
     """Add agency_id, unit, agency_*, route_rule, intake_unit, completeness, emergency*, review_reason.
 
     reports: text, title, channel, category, place and address columns, lat, attachment_count, what source and
-    classifier say of the agency. accept_place: place confidence below which a person should look.
+    classifier say of the agency. accept_place: place confidence below which a person should look. alike: who judges
+    emergencies where no rule speaks.
     """
+    words = [f"{t} {x}" if t else x for t, x in zip(column(reports, "title"), column(reports, "text"), strict=True)]
+    danger = [alike.id if flagged else None for flagged in alike.of(words)] if alike else [None] * len(words)
     said, thought = opinions(reports, names=routing.names, known=routing.agencies, words=fold)
     pointers = zip(*(column(reports, c) for c in _POINTERS), strict=True)
     told = zip(*(column(reports, c) for c in _NEEDED), strict=True)
     rows = [
-        _decide(row, sum(map(bool, p)), opinion, routing, accept_place)
-        for row, p, opinion in zip(told, pointers, said, strict=True)
+        _decide(row, sum(map(bool, p)), opinion, routing, accept_place, like)
+        for row, p, opinion, like in zip(told, pointers, said, danger, strict=True)
     ]
     added = pd.DataFrame(rows, columns=_ADDED, index=reports.index).to_dict("series")
     return reports.drop(columns="agency_sure").assign(**thought, **added)
@@ -223,7 +228,9 @@ _ADDED = [
 ]
 
 
-def _decide(row: tuple, pointers: int, opinion: Opinion, routing: Routing, accept_place: float) -> tuple:
+def _decide(
+    row: tuple, pointers: int, opinion: Opinion, routing: Routing, accept_place: float, like: str | None
+) -> tuple:
     (text, title, channel, category, kota, kecamatan, kelurahan, method, place_sure, address, lat, photos) = row
     said = f"{title} {text}" if title else text
     words = fold(said)
@@ -235,7 +242,7 @@ def _decide(row: tuple, pointers: int, opinion: Opinion, routing: Routing, accep
             chosen, opinion, channel=channel, certain=rule.certain, trust=routing.trust, owner=routing.owner
         )
     assigned = _assigned(rule, chosen, channel, kota, kelurahan, routing)
-    alarm = routing.alarms.of(said, words, fold)
+    alarm = routing.alarms.of(said, words, fold) or like
     has_point = lat is not None and lat == lat
     spot = 1.0 if has_point or pointers > 1 else 0.5 if pointers or address else 0.0
     area = 1.0 if kelurahan and place_sure >= accept_place else 0.5 if kelurahan or kecamatan else 0.0

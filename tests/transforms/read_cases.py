@@ -12,9 +12,9 @@ from pathlib import Path
 _FOLDER = Path(__file__).resolve().parent / "cases"
 
 
-def cases(name: str) -> list[dict[str, str | None]]:
+def cases(name: str, folder: Path = _FOLDER) -> list[dict[str, str | None]]:
     """Rows of cases/<name>.tsv as column -> cell, None for -."""
-    with (_FOLDER / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
+    with (folder / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in file if line.strip() and not line.startswith("#")]
     rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     for number, row in enumerate(rows, 1):

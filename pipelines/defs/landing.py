@@ -28,6 +28,8 @@ _HOUR = timedelta(hours=1)
 _MAX_RUNTIME = "1800"
 _KINDS = {  # those that Dagster has a picture for; any other source is shown by its name
     "export": "file",
+    "letters": "pdf",
+    "feed": "rss",
     "imap": "mail",
     "sms": "sms",
     "playsms": "sms",

@@ -225,8 +225,9 @@ def test_what_arrives_by_itself_has_its_landing_too_which_tells_when_it_falls_si
     for channel in ("sms", "balai_warga"):
         done = run(f"land_{channel}", instance)
         assert done.success
-        [check] = [c for c in done.get_asset_check_evaluations() if c.check_name == "spoke_lately"]
-        assert not check.passed and "silent" in (check.description or "")
+        checks = {check.check_name: check for check in done.get_asset_check_evaluations()}
+        assert {name: check.passed for name, check in checks.items()} == {"spoke_lately": False, "nothing_lost": True}
+        assert "silent" in (checks["spoke_lately"].description or "")
     assert not settings.landing_dir.exists()
 
 

@@ -49,7 +49,7 @@ logfile = {base}/smsd.log
 debuglevel = 1
 commtimeout = 1
 receivefrequency = 0
-loopsleep = 0
+loopsleep = {rest}
 multiparttimeout = 1
 checksecurity = 0
 checkbattery = 0
@@ -248,9 +248,16 @@ def _hexadecimal(text: str) -> str:
 @pytest.fixture(name="gateway", scope="module")
 def running_gammu() -> Iterator[Gammu]:
     """Gammu SMSD for one file of tests: it never rests, so it should not outlive them."""
+    with gammu_server() as gammu:
+        yield gammu
+
+
+@contextmanager
+def gammu_server(*, rest: int = 0) -> Iterator[Gammu]:
+    """A gateway of its own over SQLite. rest: seconds between two looks at the modem; 0 takes a core for itself."""
     with gateway_folder() as base:
         create(base / "smsd.db", 17)
-        with smsd(base, _SQLITE.format(base=base)):
+        with smsd(base, _SQLITE.format(base=base), rest=rest):
             yield Gammu(base, lambda: _rows(base / "smsd.db"))
 
 
@@ -267,10 +274,10 @@ def gateway_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def smsd(base: Path, service: str) -> Iterator[None]:
+def smsd(base: Path, service: str, *, rest: int = 0) -> Iterator[None]:
     """Gammu SMSD with the modem in `base`, while inside. service: lines of its settings that name the backend."""
     program = need("gammu-smsd", "gammu")
-    (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID, service=service))
+    (base / "smsdrc").write_text(_CONF.format(base=base, phone_id=PHONE_ID, service=service, rest=rest))
     with (base / "stderr").open("wb") as noise:
         process = subprocess.Popen(
             ["nice", "-n", "19", str(program), "-c", str(base / "smsdrc")],

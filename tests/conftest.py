@@ -8,12 +8,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 from pipelines import classifiers
 from pipelines.settings import Settings, default_models_dir
 from pipelines.settings import load as load_settings
+
+hypothesis.settings.register_profile("kanal", deadline=None, print_blob=True)  # timings are no tests
+hypothesis.settings.load_profile("kanal")
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
@@ -22,10 +26,10 @@ SAMPLES = ROOT / "samples"
 @pytest.fixture(scope="session")
 def model_cache(request: pytest.FixtureRequest) -> Path:
     """Folder with the classifier of this corpus, config and code, built once and kept in pytest's cache."""
-    assert request.config.cache is not None
     code = blake2b(digest_size=8)
     for path in (*sorted((ROOT / "pipelines/transforms").glob("*.py")), ROOT / "requirements.lock"):
         code.update(path.read_bytes())
+    assert request.config.cache is not None, "the classifier lies in pytest's cache"
     data = request.config.cache.mkdir(f"classifier-{code.hexdigest()}")
     with FileLock(f"{data}.lock"):
         for other in data.parent.glob("classifier-*"):

@@ -101,7 +101,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
 def test_a_source_is_a_module_that_pulls_and_lists_its_options_and_an_error_names_them_all(
     tmp_path: Path, name: str
 ) -> None:
-    known = "export, facebook, feed, form, imap, letters, sms, twitter, webhook"
+    known = "export, facebook, feed, form, imap, letters, playsms, sms, twitter, webhook"
     with pytest.raises(SettingsError, match=f"source '{name}' is not one of {known}$"):
         made(tmp_path, f'[[stream]]\nchannel = "a"\nname = "b"\nsource = "{name}"\n')
 

@@ -31,6 +31,7 @@ from pipelines import flow
 from pipelines.contracts import Stream
 from pipelines.intake import committer
 from pipelines.intake.app import build
+from pipelines.intake.maps import Areas
 from pipelines.intake.server import configured
 from pipelines.settings import Settings, default_models_dir
 from tests.sources.contract import CANARY, Killed, World, words
@@ -59,7 +60,7 @@ class Intake:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
         self.port = listener.getsockname()[1]
-        application = build(settings, [], run_id="uji", now=now)
+        application = build(settings, [], Areas(()), run_id="uji", now=now)
         self._server = uvicorn.Server(configured(application, settings.intake, "127.0.0.1", self.port))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, args=(listener,), daemon=True)

@@ -43,7 +43,8 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=150, help="seconds without a new ticket until it is over")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     items = script(args.reports)
     by_outlet: dict[str, list[Item]] = defaultdict(list)
     for item in items:
@@ -119,6 +120,9 @@ def _cell(value: Any) -> str:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Once: what is being cleaned up is not cut short by a second signal."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

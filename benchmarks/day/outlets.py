@@ -21,7 +21,6 @@ from email.utils import format_datetime
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import openpyxl
 import requests
@@ -225,7 +224,7 @@ class Network(Outlet):
             if len(i.text) <= 150:
                 self.kannel.deliver(f"{phone(i.number)} 1708 text {i.text}")
             else:
-                words = [quote(i.text[n : n + 140], safe="") for n in range(0, len(i.text), 140)]
+                words = [i.text[n : n + 140] for n in range(0, len(i.text), 140)]
                 self.kannel.deliver(*parts(phone(i.number), words, i.number % 256)[::-1])
 
 
@@ -290,9 +289,12 @@ class Posts(Outlet):
                 more = {"referenced_tweets": [{"type": "retweeted", "id": self.first[i.number]["id"]}]}
                 author = "4000"
             made = post(at, f"{i.text} {HASHTAG}" if found else i.text, self.serial, author_id=author, **more)
-            self.first.setdefault(i.number, made)
             self.x.other["users"].append({"id": author, "name": "Warga Contoh", "username": f"warga{author}"})
-            (self.x.public if found else self.x.posts).append(made)
+            posts = self.x.public if found else self.x.posts
+            posts.append(made)
+            if i.kind == "edit":  # X tells the newest version alone
+                posts.remove(self.first[i.number])
+            self.first.setdefault(i.number, made)
 
 
 class Page(Outlet):

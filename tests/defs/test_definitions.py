@@ -16,6 +16,7 @@ from dagster._core.instance.config import dagster_instance_config
 from dagster._utils.schedules import is_valid_cron_schedule
 
 from pipelines.contracts import REPORTS, TICKETS
+from pipelines.defs import landing
 from pipelines.defs.landing import minutes
 from pipelines.defs.resources import config_path
 from pipelines.settings import Settings
@@ -231,7 +232,10 @@ def test_what_arrives_by_itself_has_its_landing_too_which_tells_when_it_falls_si
     assert not settings.landing_dir.exists()
 
 
-def test_a_source_is_shown_by_its_picture_or_by_its_name(project: Callable[..., Settings]) -> None:
+def test_a_source_is_shown_by_its_picture_or_by_its_name(
+    project: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(landing._KINDS, "feed")
     project(stream_toml("media", "surat", "feed", source_dir="."))
     graph = defs().get_repository_def().asset_graph
     assert {c: graph.get(dg.AssetKey(["landing", c])).kinds for c in ("email", "media", "_crm")} == {

@@ -21,11 +21,12 @@ from pipelines import columns, entries, knowledge, places, rules
 from pipelines.columns import Look, Vocabulary
 from pipelines.contracts import WIB, Draft, Stream
 from pipelines.errors import PermanentError, RejectedMessage
-from pipelines.settings import Settings, mappings, with_mapping
+from pipelines.settings import Settings
 from pipelines.sources import export, sample
 from pipelines.sources.by_hand import Sheet
 from pipelines.sources.headings import fold
 from pipelines.sources.mapping import plan_of
+from pipelines.streams import mappings, with_mapping
 from pipelines.transforms.redact import mask
 
 _READ = 20_000  # messages of the preview

@@ -12,18 +12,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from pipelines import streams
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 
-# What makes a module of sources/ a kind of channel: its docstring lists options for kanal.toml, and it pulls.
-_SOURCE = re.compile(r"^Options in kanal\.toml\b.*^def pull\(", re.MULTILINE | re.DOTALL)
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SECTIONS = {
     "kanal": {"data_dir", "models_dir", "gazetteer", "registry", "dialects", "mappings", "workers", "group_rows"},
     "intake": {
@@ -37,7 +34,6 @@ _SECTIONS = {
 }  # fmt: skip
 
 _LISTS = {"registry", "dialects", "mappings", "to", "trusted_proxies", "monitors", "allow"}
-_MAPPED = ("export", "letters")  # sources whose options a named mapping may give
 _TEXTS = {"data_dir", "models_dir", "gazetteer", "smtp_host", "from", "public_url"}
 
 
@@ -235,8 +231,7 @@ def load(path: Path | None = None) -> Settings:
         media=_media(raw.get("media", {}), path),
         dialect_overlays=tuple(place(p) for p in general.get("dialects", [])),
     )
-    streams = _with_dialects(_streams(raw.get("stream", []), settings), settings)
-    return replace(settings, streams=_with_codes(streams, settings))
+    return replace(settings, streams=streams.read(raw.get("stream", []), settings))
 
 
 def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
@@ -287,135 +282,10 @@ def default_models_dir() -> Path:
     return Path(__file__).resolve().parent.parent / "models"
 
 
-@cache
-def sources() -> tuple[str, ...]:
-    """What a stream's `source` may be, sorted. Found by their text: importing them all would cost a second."""
-    found = (Path(__file__).parent / "sources").glob("*.py")
-    return tuple(sorted(path.stem for path in found if _SOURCE.search(path.read_text("utf-8"))))
-
-
-def mappings(files: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
-    """Named mappings, id -> entry: `description`, `channel`, and options of a stream. SettingsError names file and entry."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in files:
-        try:
-            entries = tomllib.loads(path.read_text("utf-8")).get("mapping", [])
-        except OSError as error:
-            raise SettingsError(f"{path} cannot be read ({error.strerror}); [kanal] mappings names it") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path} is not valid TOML: {error}") from error
-        for number, entry in enumerate(entries if isinstance(entries, list) else [None], 1):
-            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-                raise SettingsError(f"{path}: write each mapping as [[mapping]] with an id; number {number} is not so")
-            found[entry["id"]] = {key: value for key, value in entry.items() if key != "id"}
-    return found
-
-
-def with_mapping(options: Mapping[str, Any], mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping's options with a stream's own over them: tables key by key, all else as a whole.
-
-    `columns.KEY = false` takes a column away. What comes out is what a stream without a mapping would have
-    said, so that landing's footers and marks of files read tell the whole truth.
-    """
-    merged = {key: value for key, value in mapping.items() if key not in ("description", "channel")}
-    for key, value in options.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = {**merged[key], **value} if both else value
-    if isinstance(columns := merged.get("columns"), dict):
-        merged["columns"] = {name: column for name, column in columns.items() if column is not False}
-        if isinstance(merged.get("optional"), list) and "optional" not in options:
-            merged["optional"] = [name for name in merged["optional"] if name in merged["columns"]]
-    return merged
-
-
-def _streams(entries: list[dict[str, Any]], settings: Settings) -> tuple[Stream, ...]:
-    path, root = settings.path, settings.path.parent
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SettingsError(f"{path}: write each stream as [[stream]], in two brackets")
-    streams, seen = [], set()
-    named = any(isinstance(entry, dict) and "mapping" in entry for entry in entries)
-    known = mappings(settings.mapping_files) if named else {}
-    for number, entry in enumerate(entries, 1):
-        where = f"[[stream]] number {number} in {path}"
-        for key in ("channel", "name", "source"):
-            if not isinstance(entry.get(key), str):
-                raise SettingsError(f"{where}: `{key}` is missing or no text")
-        for key in ("channel", "name"):
-            # These become folder names, so nothing that could climb out or clash on any system.
-            if not _NAME.fullmatch(entry[key]):
-                raise SettingsError(f"{where}: {key} {entry[key]!r} may hold a-z, 0-9, _ . - only")
-        if entry["source"] not in sources():
-            raise SettingsError(f"{where}: source {entry['source']!r} is not one of {', '.join(sources())}")
-        _typed({k: v for k, v in entry.items() if k.endswith("_env")}, f"[[stream]] number {number}", path)
-        options = {k: v for k, v in entry.items() if k not in ("channel", "name", "source")}
-        if "mapping" in options:
-            options = with_mapping(options, _mapping(options.pop("mapping"), entry["source"], known, where))
-        stream = Stream(entry["channel"], entry["name"], entry["source"], options, str(root))
-        if stream.key in seen:
-            raise SettingsError(f"{where}: stream {stream.key} is there twice")
-        seen.add(stream.key)
-        streams.append(stream)
-    return tuple(streams)
-
-
-def _with_dialects(streams: tuple[Stream, ...], settings: Settings) -> tuple[Stream, ...]:
-    """Webhook streams with the dialect they name as a table in its place: it lands with every batch,
-    so that what landed can be read without any file."""
-    if not any(s.source == "webhook" and isinstance(s.options.get("dialect"), str) for s in streams):
-        return streams
-    dialects: dict[str, Any] = {}
-    for path in (settings.models_dir / "webhooks.toml", *settings.dialect_overlays):
-        try:
-            dialects |= {entry["id"]: entry for entry in tomllib.loads(path.read_text("utf-8")).get("dialect", [])}
-        except OSError as error:
-            raise SettingsError(f"{path} cannot be read ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise SettingsError(f"{path}: write each dialect as [[dialect]] with an id ({error})") from error
-    found = []
-    for stream in streams:
-        named = stream.options.get("dialect")
-        if stream.source == "webhook" and isinstance(named, str):
-            if named not in dialects:
-                raise SettingsError(f"{stream.key}: dialect {named!r} is not one of {', '.join(sorted(dialects))}")
-            stream = replace(stream, options={**stream.options, "dialect": dialects[named]})
-        found.append(stream)
-    return tuple(found)
-
-
-def _with_codes(streams: tuple[Stream, ...], settings: Settings) -> tuple[Stream, ...]:
-    """Streams of SMS with the set of codes they name as a table in its place; it lands with every batch too."""
-    if not any(isinstance(s.options.get("codes"), str) for s in streams):
-        return streams
-    path = settings.models_dir / "sms_codes.toml"
-    try:
-        sets = {entry["id"]: entry["codes"] for entry in tomllib.loads(path.read_text("utf-8"))["set"]}
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise SettingsError(f"{path}: write each set as [[set]] with an id and codes ({error})") from error
-    found = []
-    for stream in streams:
-        named = stream.options.get("codes")
-        if isinstance(named, str) and named not in sets:
-            raise SettingsError(f"{stream.key}: codes {named!r} is not one of {', '.join(sorted(sets))}")
-        if isinstance(named, str):
-            stream = replace(stream, options={**stream.options, "codes": sets[named]})
-        found.append(stream)
-    return tuple(found)
-
-
 def _channel_minutes(table: Any, path: Path) -> dict[str, int]:
     if not isinstance(table, dict):
         raise SettingsError(f"{path}: channels in [schedule] must be minutes by channel, as {{email = 1}}")
     return {channel: _number(table, channel, 5, 1, 60, path) for channel in table}
-
-
-def _mapping(name: Any, source: str, known: Mapping[str, dict[str, Any]], where: str) -> dict[str, Any]:
-    if source not in _MAPPED:
-        raise SettingsError(f"{where}: source {source!r} takes no mapping; only {' and '.join(_MAPPED)} do")
-    if name not in known:
-        raise SettingsError(f"{where}: mapping {name!r} is not one of {', '.join(sorted(known)) or 'none'}")
-    return known[name]
 
 
 def _known(table: Mapping[str, Any], keys: set[str], where: str, path: Path) -> None:

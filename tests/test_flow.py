@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.warehouse import open_warehouse
 from tests.conftest import stream_toml
 from tests.made_up import JAKI, KELURAHAN, ROWS, write
+from tests.peers.x_emulator import post
 
 Make = Callable[..., Settings]
 
@@ -41,6 +43,7 @@ class Clock:
 
 
 NOW = Clock()
+EDITED = datetime(2026, 11, 19, 1, 0, tzinfo=UTC)
 
 
 def hashes(settings: Settings) -> dict[str, str]:
@@ -397,6 +400,23 @@ def test_an_entry_of_nothing_but_older_versions_is_loaded(tmp_path: Path, make_s
     result = run(settings)
     assert (result.failures, result.loaded.repeats) == ({}, 1)
     assert rows(settings, "SELECT outcome FROM messages ORDER BY sequence") == [("report",), ("older",)]
+
+
+def test_a_post_that_comes_after_its_own_edit_does_not_undo_it(tmp_path: Path, make_settings: Make) -> None:
+    """X lists newest first, and a webhook may deliver in any order."""
+    first, second = (
+        post(EDITED, "@dinas_contoh lampu mati", 1),
+        post(EDITED + timedelta(minutes=9), "lampu mati RW 04", 2),
+    )
+    second["edit_history_tweet_ids"] = [first["id"], second["id"]]
+    (tmp_path / "halaman").mkdir()
+    (tmp_path / "halaman" / "1.json").write_text(json.dumps({"data": [second, first]}))
+    settings = make_settings(
+        stream_toml("twitter", "dki", "twitter", user_id="1001", handle="dinas_contoh", pages_dir="halaman")
+    )
+    assert not run(settings).failures
+    assert rows(settings, "SELECT text FROM reports") == [("lampu mati RW 04",)]
+    assert sorted(rows(settings, "SELECT outcome FROM messages")) == [("older",), ("report",)]
 
 
 def test_a_clock_that_was_set_back_does_not_let_an_older_version_win(tmp_path: Path, make_settings: Make) -> None:

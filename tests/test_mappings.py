@@ -9,9 +9,10 @@ import pytest
 
 from pipelines import knowledge
 from pipelines.errors import SettingsError
-from pipelines.settings import Settings, default_models_dir, load, mappings, with_mapping
+from pipelines.settings import Settings, default_models_dir, load
 from pipelines.sources import export
 from pipelines.sources.mapping import plan_of
+from pipelines.streams import mappings, with_mapping
 
 OURS = mappings((default_models_dir() / "mappings.toml",))
 OWN = """

@@ -19,7 +19,8 @@ from benchmarks import mapping_quality
 from pipelines.cli import app
 from pipelines.errors import PermanentError
 from pipelines.propose import Proposal, propose
-from pipelines.settings import Settings, default_models_dir, load, mappings, with_mapping
+from pipelines.settings import Settings, default_models_dir, load
+from pipelines.streams import mappings, with_mapping
 from tests.conftest import SAMPLES
 
 ROWS = [

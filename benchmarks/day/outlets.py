@@ -12,6 +12,7 @@ import json
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -57,15 +58,16 @@ def photo(number: int) -> bytes:
     return picture(size=(8 + number % 97, 6 + number % 89))
 
 
-class Outlet:
+class Outlet(ABC):
     """One way into a channel. `tell` hands over what is due; whoever calls it keeps the time."""
 
     def turns(self, items: list[Item]) -> Iterator[Turn]:
         """One by one, as they come."""
         yield from ((i.at, [i]) for i in items)
 
+    @abstractmethod
     def tell(self, items: list[Item]) -> None:
-        raise NotImplementedError
+        """These are said now."""
 
 
 # --- files ----------------------------------------------------------------------------------

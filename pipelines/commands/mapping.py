@@ -71,10 +71,10 @@ def _print(made: Proposal) -> None:
 @mapping.command(name="list")
 def list_(config: Config = None, as_json: AsJson = False) -> None:
     """Show the named mappings: those of models/mappings.toml and of the files under [kanal] mappings."""
-    from pipelines import console, settings
+    from pipelines import console, streams
 
     with told():
-        found = settings.mappings(started(config).mapping_files)
+        found = streams.mappings(started(config).mapping_files)
     rows = [(name, entry.get("channel"), entry.get("description")) for name, entry in found.items()]
     if as_json:
         console.print_json([dict(zip(("mapping", "channel", "description"), row, strict=True)) for row in rows])
@@ -90,14 +90,14 @@ def show(
 
     Example: `kanal mapping show jaki`
     """
-    from pipelines import console, settings
+    from pipelines import console, streams
     from pipelines.propose import Proposal
 
     with told():
-        found = settings.mappings(started(config).mapping_files)
+        found = streams.mappings(started(config).mapping_files)
         if name not in found:
             raise SettingsError(f"mapping {name!r} is not one of {', '.join(found)}")
-        options = settings.with_mapping({"inbox": f"inbox/{name}"}, found[name])
+        options = streams.with_mapping({"inbox": f"inbox/{name}"}, found[name])
         ordered = {k: v for k, v in options.items() if not isinstance(v, dict)} | options
         made = Proposal(found[name].get("channel", "CHANNEL"), name.replace("_", "-"), ordered)
     if as_json:

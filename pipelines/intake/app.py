@@ -266,10 +266,11 @@ class Intake:
                     held += len(chunk)
                     limit.reschedule(begin + held / _SLOWEST)
                     chunks.append(chunk)
-        except BaseException as error:
+        except TimeoutError:
             self.room.give(held)
-            if isinstance(error, TimeoutError):
-                raise Refused(408, "slow") from None
+            raise Refused(408, "slow") from None
+        except BaseException:  # a sender that left too: what it took of the room must not stay taken
+            self.room.give(held)
             raise
         return b"".join(chunks)
 

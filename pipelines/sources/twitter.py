@@ -46,7 +46,7 @@ from pipelines.sources.x_posts import decode, id_at, id_of, includes_of, message
 
 __all__ = ["VERSION", "decode", "probe", "pull"]
 
-VERSION = "2"
+VERSION = "3"
 
 _REACH = 750  # mentions stop at about 800, without saying so
 _SEARCH_DAYS = timedelta(days=7) - timedelta(minutes=5)

@@ -39,7 +39,7 @@ from pipelines.sources.pages import moment, number, point, record, to_bytes
 from pipelines.sources.sms_head import code_of, codes_of, sender_of
 from pipelines.sources.sms_parts import Part, incomplete, missing_of, part_of
 
-VERSION = "1"
+VERSION = "2"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 PARTS = "application/vnd.kanal.sms-parts+json"
 

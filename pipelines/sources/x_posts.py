@@ -56,7 +56,7 @@ def message_of(post: dict[str, Any], page: dict[str, Any], fetched: datetime, or
     return Message(
         root, own, payload, PAYLOAD_TYPE, fetched,
         occurred_at=(time_of(root) or made) if edited else made,
-        edited_at=made if edited else None,
+        edited_at=made,  # of the first version too: read after its edit, it must count as older
         origin=origin,
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 
-from pipelines.settings import default_models_dir, load, sources
+from pipelines.settings import default_models_dir, load
+from pipelines.streams import sources
 from tests.conftest import ROOT, SAMPLES
 from tests.sources.worlds import WORLDS
 

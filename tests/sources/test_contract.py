@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import sources
+from pipelines.streams import sources
 from tests.peers.dovecot import dovecot, fresh_mailbox  # noqa: F401 - fixtures
 from tests.peers.postgres import postgres, postgres_url  # noqa: F401 - fixtures
 from tests.sources.contract import CASES, Kit

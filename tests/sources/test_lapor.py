@@ -12,8 +12,9 @@ import pytest
 
 from pipelines.contracts import Draft, Message, Stream
 from pipelines.errors import RejectedMessage
-from pipelines.settings import default_models_dir, mappings, with_mapping
+from pipelines.settings import default_models_dir
 from pipelines.sources import export
+from pipelines.streams import mappings, with_mapping
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 KNOWN = mappings((default_models_dir() / "mappings.toml",))

@@ -13,8 +13,9 @@ import pytest
 
 from pipelines.contracts import Batch, Draft, Message, Stream
 from pipelines.errors import RejectedMessage, SettingsError
-from pipelines.settings import default_models_dir, mappings, with_mapping
+from pipelines.settings import default_models_dir
 from pipelines.sources import letters
+from pipelines.streams import mappings, with_mapping
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 LETTER = mappings((default_models_dir() / "mappings.toml",))["letter"]

@@ -201,7 +201,7 @@ def test_an_edit_is_a_new_version_of_the_same_post(x: XEmulator) -> None:
     (old,), (new,) = before[0].messages, after[0].messages
     assert (old.source_ref, old.version) == (first["id"], first["id"])
     assert (new.source_ref, new.version) == (first["id"], edited["id"])
-    assert old.edited_at is None
+    assert old.edited_at == old.occurred_at
     assert new.occurred_at == old.occurred_at == NOW - timedelta(minutes=20)
     assert new.edited_at == NOW - timedelta(minutes=10)
     assert twitter.decode(new, stream_of(x)).extra == {"lang": "in", "edits": 1}

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.contracts import WIB, Stream
-from pipelines.settings import default_models_dir, mappings, with_mapping
+from pipelines.settings import default_models_dir
 from pipelines.sources import letters
+from pipelines.streams import mappings, with_mapping
 from tests.sources.contract import SOME, World, words
 from tests.sources.worlds.common import NO_SERVER
 

@@ -30,9 +30,9 @@ import orjson
 import requests
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
-from pipelines.errors import FilteredMessage, KanalError, PermanentError, RejectedMessage, SettingsError
+from pipelines.errors import KanalError, PermanentError, RejectedMessage, SettingsError
 from pipelines.sources.http import Api, Refused, address_of, by_status, connect, not_json, token_of
-from pipelines.sources.sms_head import code_of, codes_of, sender_of
+from pipelines.sources.sms_head import codes_of, draft_of
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/json"
@@ -103,24 +103,11 @@ def decode(message: Message, stream: Stream) -> Draft:
         cells = None
     if not isinstance(cells, dict):
         raise RejectedMessage("Isi SMS rusak dan tidak bisa dibaca. Ambil ulang dari gateway SMS.")
-    sender, text = sender_of(_text(cells, "src")), _text(cells, "msg")
-    if (sender.ref or "").lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
-        raise FilteredMessage("spam", "the sender is one of spam_senders")
-    if not text.strip():
-        raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
-    codes, keyword = codes_of(stream), _text(cells, "kwd")
-    # playSMS takes the keyword away from the text of what came for it
-    code = keyword.upper() if keyword.upper() in codes else code_of(text, codes)
-    extra = {"recipient": _text(cells, "dst"), "keyword": keyword, "code": code}
-    return Draft(
-        text=text,
-        occurred_at=message.occurred_at,
-        author_ref=sender.ref,
-        contact_phone=sender.phone,
-        sender_level="claimed" if sender.ref else "anonymous",
-        agency_reported=codes[code] if code else None,
-        extra={k: v for k, v in extra.items() if v},
-    )
+    keyword = _text(cells, "kwd")
+    return draft_of(
+        message, stream, sender=_text(cells, "src"), text=_text(cells, "msg"), keyword=keyword,
+        extra={"recipient": _text(cells, "dst"), "keyword": keyword},
+    )  # fmt: skip
 
 
 def _text(cells: Mapping[str, Any], name: str) -> str:

@@ -44,7 +44,7 @@ from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError, TransientError
 from pipelines.sources.http import number_of
 from pipelines.sources.sms_files import KINDS, Kind, NotAnInbox
-from pipelines.sources.sms_head import code_of, codes_of, sender_of
+from pipelines.sources.sms_head import codes_of, draft_of
 from pipelines.sources.sms_inbox import Inbox, open_inbox
 from pipelines.sources.sms_parts import (
     COLUMNS,
@@ -119,31 +119,14 @@ def decode(message: Message, stream: Stream) -> Draft:
     if message.problem:
         raise RejectedMessage(message.problem, stage="pull")
     rows = _rows(message.payload)
-    sender, codes = sender_of(cell(rows[0], "SenderNumber")), codes_of(stream)
     if cell(rows[0], "Class") == _USSD:
         raise FilteredMessage("auto_reply", "the network's answer to a USSD code")
-    if (sender.ref or "").lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
-        raise FilteredMessage("spam", "the sender is one of spam_senders")
-    text = text_of(rows)
-    if not text.strip():
-        raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
-    code = code_of(text, codes)
     extra = {
-        "code": code,
-        "recipient": cell(rows[0], "RecipientID") or None,
+        "recipient": cell(rows[0], "RecipientID"),
         "parts": len(rows) if len(rows) > 1 else None,
-        "flash": True if cell(rows[0], "Class") == "0" else None,
+        "flash": cell(rows[0], "Class") == "0",
     }
-    return Draft(
-        text=text,
-        occurred_at=message.occurred_at,
-        author_ref=sender.ref,
-        contact_phone=sender.phone,
-        # The network names the sender, but a gateway may put any number or name there.
-        sender_level="claimed" if sender.ref else "anonymous",
-        agency_reported=codes[code] if code else None,
-        extra={k: v for k, v in extra.items() if v is not None},
-    )
+    return draft_of(message, stream, sender=cell(rows[0], "SenderNumber"), text=text_of(rows), extra=extra)
 
 
 def _rows(payload: bytes) -> list[dict[str, Any]]:

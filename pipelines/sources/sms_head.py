@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pipelines.contracts import Stream
-from pipelines.errors import SettingsError
+from pipelines.contracts import Draft, Message, Stream
+from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError
 
 _SCHEME = re.compile(r"(?:whatsapp|tel|sms):", re.IGNORECASE)
 _PHONE = re.compile(r"\+?\d[\d ().-]{6,}")
@@ -46,3 +46,26 @@ def code_of(text: str, codes: Mapping[str, str]) -> str | None:
     """The code that begins a text, before a blank or #, in any case; None where its first word is none."""
     found = _HEAD.match(text)
     return found[1].upper() if found and found[1].upper() in codes else None
+
+
+def draft_of(
+    message: Message, stream: Stream, *, sender: str, text: str, extra: Mapping[str, Any], keyword: str = ""
+) -> Draft:
+    """An SMS -> Draft. keyword: the first word, where the gateway took it away from the text. What is empty in `extra`
+    is left out. Raises FilteredMessage or RejectedMessage."""
+    codes, who = codes_of(stream), sender_of(sender)
+    if (who.ref or "").lower() in {name.lower() for name in stream.options.get("spam_senders", ())}:
+        raise FilteredMessage("spam", "the sender is one of spam_senders")
+    if not text.strip():
+        raise RejectedMessage("SMS ini kosong. Tidak ada yang dapat ditindaklanjuti.")
+    code = keyword.upper() if keyword.upper() in codes else code_of(text, codes)
+    return Draft(
+        text=text,
+        occurred_at=message.occurred_at,
+        author_ref=who.ref,
+        contact_phone=who.phone,
+        # The network names the sender, but a gateway may put any number or name there.
+        sender_level="claimed" if who.ref else "anonymous",
+        agency_reported=codes[code] if code else None,
+        extra={k: v for k, v in {"code": code, **extra}.items() if v},
+    )

@@ -10,7 +10,6 @@ from pipelines import settings
 from pipelines.contracts import Stream
 from pipelines.errors import SettingsError
 from pipelines.settings import default_models_dir
-from pipelines.sources import playsms, sms, webhook
 from pipelines.sources.sms_head import code_of, codes_of, sender_of
 from pipelines.transforms.normalise import author, phone
 
@@ -94,7 +93,3 @@ def test_a_stream_names_a_set_of_the_models_and_lands_with_it(tmp_path) -> None:
     toml.write_text(head + 'codes = "lapor_1945"\n')
     with pytest.raises(SettingsError, match="codes 'lapor_1945' is not one of lapor_1708"):
         settings.load(toml)
-
-
-def test_every_way_of_sms_reads_codes_alike() -> None:
-    assert all(module.code_of is code_of for module in (sms, playsms, webhook))  # type: ignore[attr-defined]

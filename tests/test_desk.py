@@ -103,7 +103,7 @@ def test_excels_limits_hold(office: str, tmp_path: Path, ours: Settings) -> None
 
 
 def test_every_column_of_the_template_is_one_the_desk_mapping_reads(tmp_path: Path, ours: Settings) -> None:
-    from pipelines.settings import mappings
+    from pipelines.streams import mappings
 
     entry = mappings(ours.mapping_files)["desk"]
     declared = {c for v in entry["columns"].values() for c in ([v] if isinstance(v, str) else v)} | set(entry["extra"])

@@ -18,10 +18,11 @@ from PIL import Image as Picture
 
 from pipelines.contracts import Draft, Message, Stream
 from pipelines.errors import RejectedMessage
-from pipelines.settings import default_models_dir, mappings, with_mapping
+from pipelines.settings import default_models_dir
 from pipelines.sources import export
 from pipelines.sources.by_hand import Marks, Sheet, loose
 from pipelines.sources.mapping import plan_of
+from pipelines.streams import mappings, with_mapping
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 DESK = mappings((default_models_dir() / "mappings.toml",))["desk"]

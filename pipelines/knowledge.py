@@ -69,7 +69,7 @@ def load(settings: Settings) -> Knowledge:
     hashed = blake2b(digest_size=8)
     for path in files:
         hashed.update(entries.read(path))
-    key = (*files, hashed.hexdigest())
+    key: tuple[Path | str, ...] = (*files, hashed.hexdigest())
     if key not in _read:
         _read.clear()  # one process seldom reads two states, and each is large
         _read[key] = _judging_by(settings, boundaries, hashed.hexdigest())

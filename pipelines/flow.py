@@ -9,23 +9,25 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines import knowledge as known
-from pipelines.contracts import CARRIED, WIB, Batch, Stream
+from pipelines import order
+from pipelines.contracts import Stream
 from pipelines.errors import KanalError, PermanentError, SettingsError
 from pipelines.heads import gaps_of, tell_gap
 from pipelines.load import Prepared, apply_entry, prepare
 from pipelines.outcomes import Loaded
+from pipelines.pull import into_landing
 from pipelines.refine import judging, source_of, versions_of
 from pipelines.settings import Settings
 from pipelines.sinks.durable import put_if_absent
-from pipelines.sinks.landing import ORDER, BatchRef, Entry, Landing
-from pipelines.sinks.warehouse import Loads, Warehouse, open_warehouse
+from pipelines.sinks.landing import Entry, Landing
+from pipelines.sinks.warehouse import Warehouse, open_warehouse
 
 FEEDBACK = Stream("_crm", "status", "feedback", {})
 Progress = Callable[[str, int, int | None], None]  # (what, steps made since the last call, steps in all)
@@ -112,82 +114,17 @@ def land(
     result = Pulled(stream.key)
     try:
         known.channel_of(known.channels(settings), stream)
-        _land(settings, stream, result, run_id, now, since, files, progress)
+        source, landing = source_of(stream.source), Landing(settings.landing_dir)
+        told = gaps_of(landing.head(stream).cursor)
+        for batch, written in into_landing(source, stream, landing, run_id=run_id, now=now, since=since, files=files):
+            result.batches += written
+            result.messages += len(batch.messages)
+            result.gaps = [tell_gap(stream.key, gap) for gap in gaps_of(batch.cursor) if gap not in told]
+            progress(f"pull {stream.key}", len(batch.messages), None)
     except KanalError as error:
         result.error = error
     result.seconds = time.perf_counter() - begin
     return result
-
-
-def _land(
-    settings: Settings,
-    stream: Stream,
-    result: Pulled,
-    run_id: str,
-    now: Callable[[], datetime],
-    since: date | None,
-    files: Sequence[Path] | None,
-    progress: Progress,
-) -> None:
-    source, landing = source_of(stream.source), Landing(settings.landing_dir)
-    head = landing.head(stream)
-    known = gaps_of(head.cursor)
-    cursor = _since(landing, stream, since, head.cursor) if since else head.cursor
-    while True:
-        for batch in _batches(source, stream, cursor, files, now):
-            won = landing.put(
-                stream,
-                head,
-                batch.messages,
-                batch.cursor,
-                source_version=source.VERSION,
-                run_id=run_id,
-                now=now(),
-            )
-            if won is None:
-                break
-            if won is not head:
-                result.batches += 1
-            result.messages += len(batch.messages)
-            result.gaps = [tell_gap(stream.key, g) for g in gaps_of(batch.cursor) if g not in known]
-            progress(f"pull {stream.key}", len(batch.messages), None)
-            head = won
-        else:
-            return
-        # Another process landed this stream's next batch: go on from what it left.
-        head = landing.head(stream)
-        cursor = head.cursor
-
-
-def _batches(
-    source: Any,
-    stream: Stream,
-    cursor: dict[str, Any] | None,
-    files: Sequence[Path] | None,
-    now: Callable[[], datetime],
-) -> Iterable[Batch]:
-    if files is None:
-        return source.pull(stream, cursor, now=now)
-    if not hasattr(source, "import_files"):
-        raise SettingsError(f"{stream.key}: source {stream.source} takes no files; import into an export stream")
-    return source.import_files(stream, cursor, files, now=now)
-
-
-def _since(landing: Landing, stream: Stream, day: date, newest: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Where the stream stood when `day` began, with what people are told of it as it is now."""
-    carried = {key: newest[key] for key in CARRIED if newest and key in newest}
-    before = _cursor_before(landing, stream, day)
-    return {**(before or {}), **carried} if carried else before
-
-
-def _cursor_before(landing: Landing, stream: Stream, day: date) -> dict[str, Any] | None:
-    """The cursor of the newest batch landed before `day` began in Jakarta."""
-    begin = datetime(day.year, day.month, day.day, tzinfo=WIB)
-    for sequence in reversed(landing.sequences(stream.channel, stream.name)):
-        footer = landing.footer(BatchRef(stream.channel, stream.name, sequence))
-        if footer.landed_at < begin:
-            return footer.cursor
-    return None
 
 
 def import_stream(settings: Settings, channel: str) -> Stream:
@@ -218,8 +155,8 @@ def load(
     landing = Landing(settings.landing_dir)
     with open_warehouse(settings.warehouse) as warehouse:
         recorded = list(landing.order(above=warehouse.last_entry()))
-        check_order(landing)
-        groups, rows = pending(
+        order.check(landing)
+        groups, rows = order.pending(
             landing, warehouse.loaded(), recorded, settings.group_rows, failures, decodable(settings)
         )
         rows += sum(landing.footer(ref).rows for entry in recorded for ref in entry.batches)
@@ -228,36 +165,8 @@ def load(
         progress("load", 0, rows)
         versions = versions_of(settings)
         number = recorded[-1].number if recorded else warehouse.last_entry()
-        entries = _record(landing, recorded, groups, number, versions)
+        entries = order.record(landing, recorded, groups, number, versions)
         return apply_entries(settings, warehouse, entries, messages=rows, run_id=run_id, now=now, progress=progress)
-
-
-def check_order(landing: Landing) -> None:
-    """PermanentError where the order log lacks an entry: what follows could not be replayed."""
-    folder = landing.root / ORDER
-    numbers = sorted(int(p.stem) for p in folder.rglob("*.json")) if folder.exists() else []
-    if numbers != list(range(len(numbers))):
-        gap = next(n for n, number in enumerate(numbers) if n != number)
-        raise PermanentError(f"entry {gap} of the order log in {folder} is missing; restore it from a backup")
-
-
-def _record(
-    landing: Landing,
-    recorded: Sequence[Entry],
-    groups: Sequence[Sequence[BatchRef]],
-    number: int,
-    versions: dict[str, str],
-) -> Iterator[Entry]:
-    """Recorded entries, then one new entry a group, recorded only when its turn has come."""
-    yield from recorded
-    for group in groups:
-        number += 1
-        if not landing.append_order(number, group, versions):
-            raise PermanentError(
-                f"entry {number} of the order log was written by another warehouse over the same landing;"
-                " give each warehouse its own data_dir, then run: kanal rebuild"
-            )
-        yield from landing.order(above=number - 1)
 
 
 def apply_entries(
@@ -290,68 +199,6 @@ def apply_entries(
         if ready is not None:
             total.add(applied(ready))
     return total
-
-
-def pending(
-    landing: Landing,
-    loaded: Mapping[tuple[str, str], Loads],
-    recorded: Sequence[Entry],
-    group_rows: int,
-    failures: dict[str, str] | None = None,
-    check: Callable[[str, str], None] = lambda *_: None,
-) -> tuple[list[list[BatchRef]], int]:
-    """(groups of landed batches that no entry names yet, their messages), in order of landing.
-
-    A stream of which a batch is missing, or that `check` refuses, waits until that is mended.
-    """
-    named = {ref for entry in recorded for ref in entry.batches}
-    waiting: list[tuple[datetime, BatchRef, int]] = []
-    for channel, stream in landing.streams():
-        try:
-            found = _waiting(landing, channel, stream, loaded.get((channel, stream)), named)
-            if found:
-                check(channel, stream)
-            waiting += found
-        except PermanentError as error:
-            if failures is None:
-                raise
-            failures[f"{channel}/{stream}"] = str(error)
-    groups: list[list[BatchRef]] = []
-    room = 0
-    for _, ref, rows in sorted(waiting):
-        if not groups or rows > room:
-            groups.append([])
-            room = group_rows
-        groups[-1].append(ref)
-        room -= rows
-    return groups, sum(rows for _, _, rows in waiting)
-
-
-def _waiting(
-    landing: Landing, channel: str, stream: str, loads: Loads | None, named: set[BatchRef]
-) -> list[tuple[datetime, BatchRef, int]]:
-    """Batches of a stream that are neither loaded nor recorded, with a landing time that never falls."""
-    sequences = landing.sequences(channel, stream)
-    newest = loads.newest if loads else -1
-    if sequences != list(range(len(sequences))) or newest >= len(sequences):
-        missing = min(set(range(max([newest, *sequences[-1:]]) + 1)) - set(sequences))
-        raise PermanentError(
-            f"{channel}/{stream}: landing file number {missing} is missing; restore it from a backup. If landing as a"
-            " whole was restored from an older one, run: kanal rebuild"
-        )
-    if loads and landing.footer(BatchRef(channel, stream, newest)).batch_id != loads.batch_id:
-        raise PermanentError(
-            f"{channel}/{stream}: landing file number {newest} is not the one that was loaded; landing was restored from"
-            " another backup than the warehouse. Run: kanal rebuild"
-        )
-    left = sorted(loads.missing) if loads else []
-    found, last = [], datetime.min.replace(tzinfo=UTC)
-    waiting = [n for n in (*left, *sequences[newest + 1 :]) if BatchRef(channel, stream, n) not in named]
-    for run in landing.runs(channel, stream, waiting):
-        for sequence, footer in zip(run, landing.footers(channel, stream, run), strict=True):
-            last = max(last, footer.landed_at)  # a clock set back must not put a batch before the one it follows
-            found.append((last, BatchRef(channel, stream, sequence), footer.rows))
-    return found
 
 
 def decodable(settings: Settings) -> Callable[[str, str], None]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines import order
 from pipelines.errors import KanalError, PermanentError
-from pipelines.flow import Progress, apply_entries, check, check_order, new_run_id, silent, utc_now
+from pipelines.flow import Progress, apply_entries, check, new_run_id, silent, utc_now
 from pipelines.outcomes import Loaded
 from pipelines.refine import versions_of
 from pipelines.settings import Settings
@@ -42,7 +43,7 @@ def rebuild(settings: Settings, *, now: Callable[[], datetime] = utc_now, progre
     the next load. Raises PermanentError where landing cannot be read or a proof fails.
     """
     landing = Landing(settings.landing_dir)
-    check_order(landing)
+    order.check(landing)
     entries = list(landing.order())
     versions = versions_of(settings)
     messages = sum(landing.footer(ref).rows for entry in entries for ref in entry.batches)

@@ -15,7 +15,7 @@ import duckdb
 import psutil
 import pytest
 
-from pipelines import flow
+from pipelines import flow, order
 from pipelines.audit import audit
 from pipelines.errors import PermanentError, TransientError
 from pipelines.rebuild import rebuild
@@ -313,8 +313,8 @@ def test_two_warehouses_over_one_landing_are_refused_not_mixed(tmp_path: Path, m
     for stream in settings.streams:
         flow.land(settings, stream, run_id="r", now=NOW)
     landing = Landing(settings.landing_dir)
-    groups, _ = flow.pending(landing, {}, list(landing.order()), 10)
-    recorded = flow._record(landing, [], groups, 0, {})
+    groups, _ = order.pending(landing, {}, list(landing.order()), 10)
+    recorded = order.record(landing, [], groups, 0, {})
     landing.append_order(1, groups[0], {"code": "other"})
     with pytest.raises(PermanentError, match="own data_dir"):
         list(recorded)

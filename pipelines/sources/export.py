@@ -93,7 +93,7 @@ from pipelines.sources.attached import described
 from pipelines.sources.headings import fold
 from pipelines.sources.inbox import Book
 from pipelines.sources.mail_text import clean
-from pipelines.sources.mapping import Plan, plan_of
+from pipelines.sources.mapping import ROUNDED, Plan, plan_of
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/json"
@@ -317,13 +317,14 @@ def _message_of(
     row = _folded(item.cells)
     if not plan.wants(row):
         return None
-    media = {} if item.problem else _media(item, plan, row)
+    problem = item.problem or (ROUNDED if plan.is_rounded(row) else None)
+    media = {} if problem else _media(item, plan, row)
     found = {name: described(data, name) for name, data in media.items()}
     told = {_MEDIA: orjson.dumps(found).decode()} if found else {}
     payload = _payload({column: cell for column, cell in item.cells.items() if column != _MEDIA} | told)
-    if item.problem:  # its cells may stand in the wrong columns: no id is to be had from them
+    if problem:  # its cells may stand in the wrong columns: no id is to be had from them
         ref = sha256(payload).hexdigest()[:32]
-        return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": item.problem}
+        return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": problem}
     ref, version = plan.identity(row)
     return {
         "ref": ref, "version": version, "payload": payload, "origin": origin,

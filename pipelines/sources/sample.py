@@ -22,7 +22,7 @@ from pipelines.errors import PermanentError
 from pipelines.sources import formats, json_items, workbook
 from pipelines.sources.csv_rows import MAX_ROW, Record, Records
 from pipelines.sources.headings import names_of
-from pipelines.sources.tables import NO_TABLE, SEPARATORS
+from pipelines.sources.tables import SEPARATORS
 
 ROWS = 2_000  # looked at of each table
 _HEADER_WITHIN = 20
@@ -77,7 +77,7 @@ def _members(file: IO[bytes], is_name: Callable[[str], bool]) -> list[Table]:
     with ZipFile(file) as archive:
         if why := workbook.trouble(archive.infolist()):
             raise workbook.Unreadable(why)
-        names = sorted(n for n in archive.namelist() if not (n.endswith("/") or NO_TABLE.search(n)))
+        names = sorted(n for n in archive.namelist() if not (n.endswith("/") or formats.NO_TABLE.search(n)))
         for name in names[:20]:
             data = io.BytesIO(archive.open(name).read(_MAX_JSON))
             short = PurePosixPath(name).name

@@ -77,12 +77,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import orjson
 
@@ -90,6 +89,7 @@ from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources import tables
 from pipelines.sources.attached import described
+from pipelines.sources.folder import File, files_in, shown
 from pipelines.sources.headings import fold
 from pipelines.sources.inbox import Book
 from pipelines.sources.mail_text import clean
@@ -103,19 +103,10 @@ log = logging.getLogger(__name__)
 _HEAD = 65_536  # bytes of a file that lands whole in quarantine; the file itself stays where it is
 _CHUNK = 1 << 20
 _MEDIA = "_kanal_media"  # in a payload: name in the row's cells -> Attachment, as JSON; no sheet's column
-_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
 _NO_CONTENT = (
     "Baris ini tidak berisi isi laporan, judul, ataupun lampiran. Lengkapi di berkas asalnya, lalu ekspor ulang."
 )
 _BROKEN = "Isi baris ini rusak dan tidak bisa dibaca. Ekspor ulang dari sistem asalnya."
-
-
-class _File(NamedTuple):
-    """name: as shown in origins. settle: seconds it must have lain still."""
-
-    path: Path
-    name: str
-    settle: float
 
 
 def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
@@ -130,7 +121,8 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
     folder = Path(stream.root, plan.inbox)
     if not folder.is_dir():
         raise SettingsError(f"{stream.key}: inbox {folder} is not a folder")
-    yield from _read(stream, plan, cursor, _files_in(folder, plan), now)
+    files, missed = files_in(folder, plan.pattern)
+    yield from _read(stream, plan, cursor, files, now, settle=plan.settle_seconds, missed=missed)
 
 
 def import_files(
@@ -143,7 +135,7 @@ def import_files(
     plan = plan_of(stream)
     if absent := [str(path) for path in files if not Path(path).is_file()]:
         raise PermanentError(f"{stream.key}: no file at {', '.join(absent)}; nothing was imported")
-    yield from _read(stream, plan, cursor, [_File(Path(path), Path(path).name, 0) for path in files], now)
+    yield from _read(stream, plan, cursor, [File(shown(Path(path).name), Path(path)) for path in files], now)
 
 
 def check(stream: Stream) -> None:
@@ -172,21 +164,6 @@ def decode(message: Message, stream: Stream) -> Draft:
 
 
 # --- which files ----------------------------------------------------------------------------
-
-
-def _files_in(folder: Path, plan: Plan) -> list[_File]:
-    found = []
-    for path in folder.rglob(plan.pattern):
-        inner = path.relative_to(folder)
-        hidden = any(part.startswith((".", "~$")) for part in inner.parts)
-        if not hidden and not path.name.lower().endswith(_UNFINISHED) and path.is_file():
-            found.append(_File(path, inner.as_posix(), plan.settle_seconds))
-    return sorted(found, key=lambda file: _natural(file.name))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """2.csv before 10.csv."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", name.casefold())]
 
 
 def _digest(file: IO[bytes]) -> str:
@@ -246,14 +223,22 @@ class _Batcher:
 
 
 def _read(
-    stream: Stream, plan: Plan, cursor: dict[str, Any] | None, files: Iterable[_File], now: Callable[[], datetime]
+    stream: Stream,
+    plan: Plan,
+    cursor: dict[str, Any] | None,
+    files: Iterable[File],
+    now: Callable[[], datetime],
+    *,
+    settle: float = 0,
+    missed: Sequence[str] = (),
 ) -> Iterator[Batch]:
+    """settle: seconds a file must have lain still. missed: what could not even be listed."""
     book = Book(cursor or {}, short_hash(VERSION, plan.fingerprint, bits=60))
-    batcher, missed = _Batcher(plan, now), []
+    batcher, missed = _Batcher(plan, now), [*missed]
     for file in files:
         try:
             with file.path.open("rb") as opened:
-                yield from _read_file(file, opened, plan, book, batcher, now)
+                yield from _read_file(file, opened, plan, book, batcher, now, settle)
         except FileNotFoundError:
             continue  # taken away since it was listed
         except OSError as error:
@@ -265,15 +250,21 @@ def _read(
 
 
 def _read_file(
-    file: _File, opened: IO[bytes], plan: Plan, book: Book, batcher: _Batcher, now: Callable[[], datetime]
+    file: File,
+    opened: IO[bytes],
+    plan: Plan,
+    book: Book,
+    batcher: _Batcher,
+    now: Callable[[], datetime],
+    settle: float,
 ) -> Iterator[Batch]:
     stat = os.fstat(opened.fileno())
     mark = _mark(file.name, stat)
     if book.knows_mark(mark):
         return
     # In the future counts as well: by the writer's clock it may be now.
-    if abs(now().timestamp() - stat.st_mtime) < file.settle:
-        log.warning("%s was changed less than %g s ago and waits for the next pull", file.path, file.settle)
+    if abs(now().timestamp() - stat.st_mtime) < settle:
+        log.warning("%s was changed less than %g s ago and waits for the next pull", file.path, settle)
         return
     digest = _digest(opened)
     if _mark(file.name, os.fstat(opened.fileno())) != mark or book.knows(digest, mark):
@@ -296,7 +287,7 @@ def _read_file(
 
 
 def _message_of(
-    item: tables.Row | tables.Aside, file: _File, opened: IO[bytes], digest: str, plan: Plan
+    item: tables.Row | tables.Aside, file: File, opened: IO[bytes], digest: str, plan: Plan
 ) -> dict[str, Any] | None:
     """What makes the message of an item; None for a row that is not this stream's."""
     origin = f"{file.name}, {item.place}" if item.place else file.name

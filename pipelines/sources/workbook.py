@@ -28,7 +28,7 @@ MAX_UNPACKED, MAX_MEMBERS = 4_000_000_000, 1_000
 _MAX_RATIO, _RATIO_FROM = 200, 20_000_000  # a small file may be as repetitive as it likes
 _MAX_BOOK, _MAX_STRINGS = 1_500_000_000, 100_000_000  # the shared strings are held in memory whole
 _MAX_ROWS = 1_048_576  # Excel's own
-_LAST = datetime.max - timedelta(seconds=1)
+_LAST = datetime.max - timedelta(seconds=1)  # noqa: DTZ901 - Excel knows no zone
 _EXACT = 2**53  # whole numbers beyond are rounded by Excel itself
 
 # ValueError: a directory that stands before the file's begin.

@@ -56,7 +56,7 @@ _COLUMNS = (
     _Column("Kategori", 34, "Pilih yang paling dekat. Boleh kosong kalau ragu.", "Jaringan Listrik"),
     _Column("Uraian Laporan", 60, "Apa yang dilaporkan, dengan kata-kata warga. Wajib diisi.", "Lampu jalan mati tiga malam."),
     _Column("Rahasia", 10, "Ya kalau nama pelapor tidak boleh diketahui orang lain.", "Tidak"),
-    _Column("Foto", 18, "Nama berkas foto, kalau ada; fotonya dikirim bersama berkas ini.", "lampu-1.jpg", "@"),
+    _Column("Foto", 18, "Nama berkas foto, kalau ada; foto dan berkas ini dikirim dalam satu ZIP.", "lampu-1.jpg", "@"),
     _Column("Keterangan Petugas", 28, "Catatan petugas. Jangan menulis nama atau nomor orang di sini.", "Sudah diteruskan"),
 )  # fmt: skip
 _RULES = (
@@ -66,7 +66,8 @@ _RULES = (
     "Baris kosong, baris jumlah dan tanda tangan tidak dibaca sebagai laporan.",
     "Boleh satu lembar tiap bulan: salin lembar Laporan, judul kolomnya jangan diubah.",
     "Kalau laporan diperbaiki, perbaiki di baris yang sama lalu kirim berkasnya lagi; No Register membuatnya tetap satu laporan.",
-    "Foto yang ditempel di lembar hanya dicatat namanya. Kirim berkas fotonya bersama berkas ini.",
+    "Foto boleh ditempel di atas lembar, di baris laporannya (bukan di dalam sel). Atau tulis nama berkasnya di kolom Foto, lalu"
+    " kirim foto dan berkas ini dalam satu ZIP.",
     "Simpan sebagai XLSX lalu taruh di folder yang diberikan, atau kirim ke admin Kanal.",
 )
 

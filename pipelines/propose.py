@@ -96,6 +96,10 @@ def propose(settings: Settings, path: Path, *, channel: str | None = None, name:
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     table = found[0]
+    if _is_headless(table.columns, known):
+        raise PermanentError(
+            f"{path.name}: its first row seems to be a report already, so no column has a name; put a row of names on top"
+        )
     looks = columns.looks(table.columns, table.rows, known)
     chosen = choose(looks, known)
     made = Proposal(
@@ -126,6 +130,13 @@ def propose(settings: Settings, path: Path, *, channel: str | None = None, name:
     made.fits = [m for m, entry in mappings(settings.mapping_files).items() if _fits(entry, table.columns)]
     preview(made, path)
     return made
+
+
+def _is_headless(names: list[str], known: Vocabulary) -> bool:
+    """Whether a header is the first row of the data: no name that is known, and a cell that can be none."""
+    if any(known.is_name(name.casefold()) for name in names):
+        return False
+    return any(columns.is_value(name, known) for name in names)
 
 
 def choose(looks: list[Look], known: Vocabulary) -> dict[str, str]:
@@ -287,7 +298,7 @@ def _slug(text: str) -> str:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
 
 
 def _value(value: Any) -> str:
@@ -295,4 +306,6 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the one that TOML forbids and JSON does not

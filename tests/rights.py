@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 
 def entered(folder: Path) -> None:
     """Let anybody come as far as a temporary folder."""
-    for part in (folder, *list(folder.parents)[:3]):
+    for part in (folder, *folder.parents):
+        if part == Path(gettempdir()):
+            return
         part.chmod(part.stat().st_mode | 0o055)
 
 
 @contextmanager
 def somebody() -> Iterator[None]:
-    """As one whom rights bind: tests may run as root."""
+    """As one whom rights bind: tests may run as root. Do once before what is to be done: a module that is only then
+    imported may lie where nobody else can go."""
     if os.geteuid():
         yield
         return

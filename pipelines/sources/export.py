@@ -335,9 +335,12 @@ def _kept(told: str) -> dict[str, Any]:
 
 
 def _media(row: tables.Row, plan: Plan, folded: dict[str, str]) -> dict[str, bytes]:
-    """Name as in the cell -> bytes, of the files of the same ZIP that a row names."""
-    names = plan.file_names(folded) if row.beside else []
-    return {name: data for name in names if row.beside and (data := row.beside.get(name))}
+    """Name as in the cell -> bytes, of the files of the same ZIP, or pictures of the same sheet, that a row names."""
+    found: dict[str, bytes] = {}
+    for name in plan.file_names(folded) if row.beside else ():
+        if data := next(filter(None, (beside.get(name) for beside in row.beside)), None):
+            found[name] = data
+    return found
 
 
 def _payload(cells: dict[str, str]) -> bytes:

@@ -41,7 +41,7 @@ def files_in(folder: Path, pattern: str = "*") -> tuple[list[File], list[str]]:
     for _ in os.walk(folder, onerror=untold):
         pass
     for path in folder.rglob(pattern):
-        hidden = any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
+        hidden = is_hidden(path.relative_to(folder).as_posix())
         if hidden or path.name.lower().endswith(_UNFINISHED) or not _is_file(path):
             continue
         may_leave = os.path.islink(path) or "/" in pattern  # noqa: PTH114 - never fails, as is_symlink may
@@ -50,6 +50,11 @@ def files_in(folder: Path, pattern: str = "*") -> tuple[list[File], list[str]]:
         else:
             found.append(File(name_of(path), path))
     return sorted(found, key=lambda file: natural(file.name)), missed
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file, in a folder or in a ZIP, is one that people do not see: .a, ~$a.xlsx, what a Mac adds."""
+    return any(part.startswith((".", "~$", "__MACOSX")) and part != ".." for part in path.split("/"))
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -25,6 +25,7 @@ from pipelines.sources import formats, json_items, workbook
 from pipelines.sources.attached import Beside
 from pipelines.sources.by_hand import SIDE_BY_SIDE, Marks, Rules, Sheet
 from pipelines.sources.csv_rows import MAX_ROW, TOO_LONG, Record, Records
+from pipelines.sources.folder import is_hidden
 from pipelines.sources.headings import fold, names_of
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -76,14 +77,14 @@ class Row(NamedTuple):
     """cells: the filled ones, column -> text as it stood. place: where in the file, for a person.
 
     problem: why the row is set aside; raw: its text then, where its cells cannot be told apart.
-    beside: the other files of the ZIP it stood in.
+    beside: the other files of the ZIP it stood in, and the pictures of its workbook.
     """
 
     place: str
     cells: dict[str, str]
     problem: str | None = None
     raw: str = ""
-    beside: Beside | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class Aside(NamedTuple):
@@ -191,7 +192,9 @@ def _workbook(file: IO[bytes], name: str, place: str, layout: Layout, *, inside:
             spool.seek(0)
         try:
             with workbook.opened(spool if inside else file) as book:
-                yield from _sheets(book, name, place, layout)
+                pictures = (Beside(book.archive, book.pictures()),) if layout.hand else ()
+                for item in _sheets(book, name, place, layout):
+                    yield item._replace(beside=pictures) if isinstance(item, Row) else item
         except workbook.Unreadable as error:
             yield _aside(name, place, str(error))
 
@@ -233,7 +236,7 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         yield _aside(name, "", workbook.CUT)
         return
     with archive:
-        members = [m for m in archive.infolist() if not (m.is_dir() or _is_hidden(m.filename))]
+        members = [m for m in archive.infolist() if not (m.filename.endswith("/") or is_hidden(m.filename))]
         tables = [m for m in members if not formats.NO_TABLE.search(m.filename)]
         why = workbook.trouble(members)
         if len(tables) > workbook.MAX_MEMBERS:
@@ -244,7 +247,7 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         beside = Beside(archive, [m for m in members if formats.NO_TABLE.search(m.filename)])
         for member in sorted(tables, key=lambda m: m.filename):
             for item in _member(archive, member, name, layout):
-                yield item._replace(beside=beside) if isinstance(item, Row) else item
+                yield item._replace(beside=(beside, *item.beside)) if isinstance(item, Row) else item
 
 
 def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Iterator[Row | Aside]:
@@ -262,10 +265,6 @@ def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Ite
             yield from _read(file, name, place, layout, inside=True)
     except workbook.ZIP_ODD:
         yield _aside(name, place, workbook.CUT)
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX", "~$")) and part != ".." for part in PurePosixPath(path).parts)
 
 
 # --- header and rows ------------------------------------------------------------------------

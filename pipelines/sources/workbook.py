@@ -69,6 +69,11 @@ class Book:
 
     def __init__(self, book: Any) -> None:
         self._book = book
+        self.archive: ZipFile = book._archive
+
+    def pictures(self) -> list[ZipInfo]:
+        """Members that hold the pictures of its sheets."""
+        return [member for member in self.archive.infolist() if member.filename.startswith("xl/media/")]
 
     def titles(self, wanted: Sequence[str]) -> list[str]:
         """Sheets by name, case and blanks at the ends aside; all visible ones where none is wanted.
@@ -85,7 +90,7 @@ class Book:
     def marks(self, title: str) -> Marks:
         """What a sheet shows beside its values; nothing where it is too large to have been filled in by hand."""
         # read-only sheets keep neither merges nor formulas nor pictures
-        return sheet_marks.read(self._book._archive, self._book[title]._worksheet_path)
+        return sheet_marks.read(self.archive, self._book[title]._worksheet_path)
 
     def records(self, title: str) -> Iterator[Record]:
         """A record for each row of a sheet, blank ones included. May raise any of BOOK_ODD."""

@@ -246,12 +246,13 @@ def test_a_file_that_cannot_be_read_is_told_and_the_letters_behind_it_are_read(t
     for name in ("a.txt", "b hal 2.txt", "c.pdf"):
         put(tmp_path / name, TYPED).chmod(0)
     put(tmp_path / "b.txt", TYPED)
-    put(tmp_path / "z.txt", TYPED)
+    put(tmp_path / "z" / "z.txt", TYPED)
     (tmp_path / "d.txt").symlink_to("/etc/hostname")
     stream, batches = stream_of(tmp_path), list[Batch]()
+    assert len(messages(pull(stream_of(tmp_path / "z")))) == 1
     with somebody(), pytest.raises(TransientError) as caught:
         batches.extend(letters.pull(stream, None, now=lambda: NOW))
-    assert [m.source_ref for m in messages(batches)] == ["z"]
+    assert [m.source_ref for m in messages(batches)] == ["z/z"]
     denied = ", ".join(f"{name} (Permission denied)" for name in ("a.txt", "b hal 2.txt", "c.pdf"))
     link = "d.txt (a link that leads out of the inbox)"
     assert str(caught.value) == f"governor_letter/surat: cannot read {link}, {denied}; check its rights and the disk"

@@ -29,7 +29,7 @@ def table(data: bytes | str, name: str = "a.csv", **options: Any) -> list[Row | 
     raw = data.encode() if isinstance(data, str) else data
     found = read(io.BytesIO(raw), name, layout(**options))
     # What lies beside them in a ZIP: tests/sources/test_attached.py.
-    return [item._replace(beside=None) if isinstance(item, Row) else item for item in found]
+    return [item._replace(beside=()) if isinstance(item, Row) else item for item in found]
 
 
 def zipped(members: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -394,3 +394,12 @@ def test_a_column_without_a_name_or_with_one_that_is_there_twice_may_be_declared
     needed = (("No",), ("Isi (2)",), ("kolom 4",))
     [row] = table("No,Isi,Isi,,Lain\n1,a,b,c,\n", required=needed, mapped=frozenset(("no", "isi(2)", "kolom4")))
     assert row == Row("baris 2", {"No": "1", "Isi": "a", "Isi (2)": "b", "kolom 4": "c"})
+
+
+def test_a_member_without_a_name_is_read_as_any_other() -> None:
+    data = zipped({"aaaa.csv": "No,Isi Laporan\n1,a\n", "b.csv": "No,Isi Laporan\n2,b\n"}).replace(
+        b"aaaa.csv", b"\0aaa.csv"
+    )
+    assert table(data, "a.zip") == [
+        Row("baris 2", {"No": "1", "Isi Laporan": "a"}), Row("b.csv, baris 2", {"No": "2", "Isi Laporan": "b"}),
+    ]  # fmt: skip

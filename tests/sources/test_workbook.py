@@ -47,7 +47,7 @@ def table(data: bytes, name: str = "a.xlsx", **options: Any) -> list[Row | Aside
     needed = {"required": (("No",), ("Isi",)), "mapped": frozenset(("no", "isi"))}
     found = read(io.BytesIO(data), name, Layout(**(needed | options)))
     # What lies beside them in a ZIP: tests/sources/test_attached.py.
-    return [item._replace(beside=None) if isinstance(item, Row) else item for item in found]
+    return [item._replace(beside=()) if isinstance(item, Row) else item for item in found]
 
 
 SHEET1 = "xl/worksheets/sheet1.xml"

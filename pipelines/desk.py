@@ -85,6 +85,8 @@ class Office:
 
 def office_of(settings: Settings, name: str, channel: str | None = None) -> Office:
     """The office by its name, as "Kelurahan Meruya Utara". Raises PermanentError where no such area is known."""
+    if not name.isprintable() or not _slug(name):
+        raise PermanentError(f"{name!r} is no name of an office: letters, in one line")
     table = places.kelurahan_table(settings.gazetteer)
     rank, _, rest = name.strip().partition(" ")
     level = _RANKS.get(rank.lower())
@@ -111,9 +113,14 @@ def office_of(settings: Settings, name: str, channel: str | None = None) -> Offi
     )
 
 
+def _slug(name: str) -> str:
+    """What a stream may be called."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-")
+
+
 def stream_toml(office: Office) -> str:
     """The [[stream]] that reads what the office sends."""
-    slug = re.sub(r"[^a-z0-9]+", "-", office.name.lower()).strip("-")
+    slug = _slug(office.name)
     lines = [
         "[[stream]]", f'channel = "{office.channel}"', f'name = "{slug}"', 'source = "export"', 'mapping = "desk"',
         f'inbox = "inbox/{slug}"',

@@ -20,7 +20,7 @@ from typing import Any
 from pipelines import columns, entries, knowledge, places, rules
 from pipelines.columns import Look, Vocabulary
 from pipelines.contracts import WIB, Draft, Stream
-from pipelines.errors import PermanentError, RejectedMessage
+from pipelines.errors import PermanentError, RejectedMessage, SettingsError
 from pipelines.settings import Settings
 from pipelines.sources import export, sample
 from pipelines.sources.by_hand import Sheet
@@ -66,7 +66,7 @@ class Proposal:
     def toml(self) -> str:
         """The [[stream]] entry."""
         tables = {key: value for key, value in self.options.items() if isinstance(value, dict)}
-        lines = ["[[stream]]", f'channel = "{self.channel}"', f'name = "{self.name}"', 'source = "export"']
+        lines = ["[[stream]]", f"channel = {_value(self.channel)}", f"name = {_value(self.name)}", 'source = "export"']
         lines += [f"{key} = {_value(value)}" for key, value in self.options.items() if key not in tables]
         for key, table in tables.items():
             lines += ["", f"[stream.{key}]", *(f"{_key(name)} = {_value(value)}" for name, value in table.items())]
@@ -88,8 +88,10 @@ def vocabulary(settings: Settings) -> Vocabulary:
 
 
 def propose(settings: Settings, path: Path, *, channel: str | None = None, name: str | None = None) -> Proposal:
-    """A stream for the file. Raises PermanentError where it holds no table, or none with a text in it."""
+    """A stream for the file. Raises PermanentError where it holds no table, or none with a text in it; SettingsError."""
     known = vocabulary(settings)
+    if channel is not None and channel not in knowledge.channels(settings):
+        raise SettingsError(f"channel {channel!r} is in no registry; add it to models/channels.toml")
     try:
         with path.open("rb") as file:
             found = sample.tables(file, path.name, known.is_name)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from benchmarks import mapping_quality
 from pipelines.cli import app
-from pipelines.errors import PermanentError
+from pipelines.errors import PermanentError, SettingsError
 from pipelines.propose import Proposal, propose
 from pipelines.settings import Settings, default_models_dir, load
 from pipelines.streams import mappings, with_mapping
@@ -253,3 +253,11 @@ def test_of_a_zip_what_can_be_read_is_mapped_and_the_rest_is_said(tmp_path: Path
         "b.zip cannot be read (b.zip: is a ZIP inside a ZIP)", "c.csv cannot be read (packed in an unusual way)",
     ]  # fmt: skip
     assert found.reports == 3
+
+
+def test_a_channel_that_nobody_registered_is_told_before_anything_is_written(tmp_path: Path, ours: Settings) -> None:
+    (tmp_path / "a.csv").write_text(csv(ROWS))
+    with pytest.raises(SettingsError, match="in no registry"):
+        propose(ours, tmp_path / "a.csv", channel='a"b')
+    [entry] = tomllib.loads(propose(ours, tmp_path / "a.csv", name='Rekap "Mei"').toml())["stream"]
+    assert entry["name"] == 'Rekap "Mei"'

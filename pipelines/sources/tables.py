@@ -45,6 +45,8 @@ TOO_FEW = (
     "Sel di baris ini kurang dari judul kolomnya. Biasanya ada ganti baris di dalam teks yang tidak diapit tanda kutip."
     " Perbaiki di berkas asal, lalu kirim ulang."
 )
+_LOCKED = "terkunci dengan kata sandi. Kirim ZIP tanpa kata sandi."
+_PACKED = "dikemas dengan cara yang tidak biasa. Buat lagi sebagai ZIP biasa, lalu kirim ulang."
 WRONG_ENCODING = "Huruf di baris ini tidak cocok dengan encoding yang ditetapkan di kanal.toml. Perbaiki opsi encoding."
 NO_OBJECT = "Data ini bukan objek JSON yang utuh. Ekspor ulang lalu kirim lagi."
 
@@ -252,13 +254,8 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
 
 def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Iterator[Row | Aside]:
     place = _shown(PurePosixPath(member.filename).name)
-    if member.flag_bits & 1:
-        yield _aside(name, place, "terkunci dengan kata sandi. Kirim ZIP tanpa kata sandi.")
-        return
-    if workbook.is_packed_oddly(member):
-        yield _aside(
-            name, place, "dikemas dengan cara yang tidak biasa. Buat lagi sebagai ZIP biasa, lalu kirim ulang."
-        )
+    if member.flag_bits & 1 or workbook.is_packed_oddly(member):
+        yield _aside(name, place, _LOCKED if member.flag_bits & 1 else _PACKED)
         return
     try:
         with archive.open(member) as file:

@@ -2,7 +2,7 @@
 
 In: the rows of CSV, XLSX, JSON, JSON lines, and ZIP of those; one Message each, its payload the row's
 filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file
-along: it is kept by its hash. Which column means what is declared here and nowhere else, so a new channel of
+along, as does a picture that lies on a row of a sheet read by hand: they are kept by their hash. Which column means what is declared here and nowhere else, so a new channel of
 files needs no code. Key: the row's own id where `columns.id` is declared and filled, else a hash of
 who said what, when and where, so that two rows alike in all of that are one message. The version is
 a hash of all mapped cells: a row that is exported again unchanged comes back as a repeat, an edited
@@ -10,10 +10,12 @@ one as a new version, and columns that are moved or mean nothing change nothing.
 name (2.csv before 10.csv), later files count as newer; `columns.edited_at` says it better.
 
 Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their
-content and are never moved, changed or deleted; the same content under any name brings nothing. A
-file that is still being written waits for the next pull. A pull that was cut off goes on at the row
+content and are never moved, changed or deleted; the same content under any name brings nothing. A link
+that leads out of the inbox is not followed, and folders that cannot be entered are told. A file that is still being written waits for the next pull. A pull that was cut off goes on at the row
 where it stood. A whole file that could not be read is one message in quarantine, and is read again
 once the options of the stream, or the file, have changed.
+
+An id that a spreadsheet rounded (2.03E+13) names nothing: its row is set aside.
 
 Limits: 1,000,000 characters a row, and 50,000 a cell once it is decoded; 16,384 columns; 1,000 tables
 a ZIP, 4 GB unpacked, 200 times its size; no ZIP inside a ZIP; no password; no .xls. A row that must
@@ -25,7 +27,7 @@ Options in kanal.toml ([[stream]]; give the tables last):
   pattern         which files in it count ("*"); hidden and temporary ones never do
   settle_seconds  a file younger than this is still being written (2)
   format          csv, json or jsonl, where a text's look and ending would mislead
-  encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 by its mark, else UTF-8,
+  encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 where it shows, else UTF-8,
                   and what is not UTF-8 in it is cp1252)
   separator       of CSV: "," ";" "|" or a tab (the one that shows the declared columns)
   header_row      row of the column names (the first of 20 that has all declared columns)

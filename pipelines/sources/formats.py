@@ -95,14 +95,17 @@ def _kind_of_ole(file: IO[bytes], head: bytes) -> str:
 
 
 def decoded(file: IO[bytes], declared: str | None) -> io.TextIOWrapper:
-    """The file as text: as declared, else UTF-16 by its mark, else UTF-8 whose faulty bytes are cp1252.
+    """The file as text: as declared, else UTF-16 by its mark or its many NULs, else UTF-8 whose faulty bytes are cp1252.
 
     Bytes that a declared encoding does not know become half surrogates, which tables looks for.
     """
-    wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    head = file.read(64)
     file.seek(0)
+    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+    if not wide and len(head) >= 8 and 4 * head[1::2].count(0) > 3 * len(head[1::2]) and head[::2].count(0) == 0:
+        wide = "utf-16-le"  # as databases of Windows export it
     if declared or wide:
-        name = {"utf-8": "utf-8-sig"}.get(declared, declared) if declared else "utf-16"
+        name = {"utf-8": "utf-8-sig"}.get(declared, declared) if declared else str(wide)
         errors = "replace" if name.startswith("utf-16") else "surrogateescape"
         return io.TextIOWrapper(file, name, errors, newline="")
     codecs.register_error("kanal-cp1252", _as_cp1252)

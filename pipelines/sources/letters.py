@@ -10,7 +10,8 @@ A transcript is a .txt or .md file. Lines at its top may say what the letter's h
 Perihal: .., Tanggal: 3 November 2026); then a blank line, then the words. Key: path and name without page. Version: a
 hash of the scans' bytes and of what was typed. Reach: what lies in the folder, subfolders included;
 nothing is moved, changed or deleted. A letter waits while one of its files is being written: too
-young, or a PDF, JPEG or PNG without its end. Limits: 1,000,000 characters a transcript, 100 files a
+young, or a PDF, JPEG or PNG without its end; and every letter waits while an agenda is. Pages come in the order people
+count them. One file that cannot be read keeps its own letter only. Limits: 1,000,000 characters a transcript, 100 files a
 letter, 25 MB a scan and 50 MB a letter that are kept (more is named but not kept), some 10,000 letters a
 folder: begin another each year. Cost: none.
 

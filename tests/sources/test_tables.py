@@ -403,3 +403,8 @@ def test_a_member_without_a_name_is_read_as_any_other() -> None:
     assert table(data, "a.zip") == [
         Row("baris 2", {"No": "1", "Isi Laporan": "a"}), Row("b.csv, baris 2", {"No": "2", "Isi Laporan": "b"}),
     ]  # fmt: skip
+
+
+def test_utf_16_is_known_without_its_mark() -> None:
+    [row] = table("No;Isi Laporan\r\n1;lampu mati di café\r\n".encode("utf-16-le"))
+    assert row == Row("baris 2", {"No": "1", "Isi Laporan": "lampu mati di café"})

@@ -1,19 +1,21 @@
 """Exports: files of another system, or sheets that an office fills in, put into an inbox folder.
 
 In: the rows of CSV, XLSX, JSON, JSON lines, and ZIP of those; one Message each, its payload the row's
-filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file
-along, as does a picture that lies on a row of a sheet read by hand: they are kept by their hash. Which
-column means what is declared here and nowhere else, so a new channel of files needs no code. Key: the row's own id where `columns.id` is declared and filled, else a hash of
-who said what, when and where, so that two rows alike in all of that are one message. The version is
-a hash of all mapped cells: a row that is exported again unchanged comes back as a repeat, an edited
-one as a new version, and columns that are moved or mean nothing change nothing. Later rows and, by
-name (2.csv before 10.csv), later files count as newer; `columns.edited_at` says it better.
+filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file along,
+as does a picture that lies on a row of a sheet read by hand: they are kept by their hash. Which column
+means what is declared here and nowhere else, so a new channel of files needs no code. Key: the row's own
+id where `columns.id` is declared and filled, else a hash of who said what, when and where, so that two
+rows alike in all of that are one message. The version is a hash of all mapped cells: a row that is
+exported again unchanged comes back as a repeat, an edited one as a new version, and columns that are
+moved or mean nothing change nothing. Later rows and, by name (2.csv before 10.csv), later files count as
+newer; `columns.edited_at` says it better.
 
-Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their
-content and are never moved, changed or deleted; the same content under any name brings nothing. A link
-that leads out of the inbox is not followed, and folders that cannot be entered are told. A file that is
-still being written waits for the next pull. A pull that was cut off goes on at the row where it stood. A whole file that could not be read is one message in quarantine, and is read again
-once the options of the stream, or the file, have changed.
+Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their content
+and are never moved, changed or deleted; the same content under any name brings nothing. A link that
+leads out of the inbox is not followed, and folders that cannot be entered are told. A file that is still
+being written waits for the next pull. A pull that was cut off goes on at the row where it stood. A whole
+file that could not be read is one message in quarantine, and is read again once the options of the
+stream, or the file, have changed.
 
 An id that a spreadsheet rounded (2.03E+13) names nothing: its row is set aside.
 

@@ -25,14 +25,14 @@ _ALSO = {"external_ref", "source_url"}
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def fields(options: dict[str, Any], there: list[str]) -> dict[str, set[str]]:
-    """folded column -> fields that read it; no id of several columns of which a file lacks one."""
+def fields(options: dict[str, Any]) -> dict[str, set[str]]:
+    """folded column -> fields that read it; no id of several columns, which only people can know of."""
     found: dict[str, set[str]] = {}
     also = options.get("by_hand", {}).get("also", {})
     for name, value in options["columns"].items():
         names = value.get("first", value.get("columns")) if isinstance(value, dict) else value
         columns = [names] if isinstance(names, str) else names
-        if name == "id" and len(columns) > 1 and not isinstance(value, dict) and not set(columns) <= set(there):
+        if name == "id" and len(columns) > 1 and not isinstance(value, dict):
             continue
         for column in columns:
             for heading in (column, *also.get(column, ())):
@@ -57,10 +57,11 @@ def judge(settings: Settings, path: Path, options: dict[str, Any]) -> tuple[int,
     """(right, columns, what differs)."""
     with path.open("rb") as file:
         names = sample.tables(file, path.name, propose.vocabulary(settings).is_name)[0].columns
-    truth, mine = fields(options, names), fields(propose.propose(settings, path).options, names)
+    truth, mine = fields(options), fields(propose.propose(settings, path).options)
+    parts = isinstance(options["columns"].get("id"), list)
     wrong = []
     for name in names:
-        want, got = truth.get(fold(name), set()), mine.get(fold(name), set())
+        want, got = truth.get(fold(name), set()), mine.get(fold(name), set()) - ({"id"} if parts else set())
         # That an id is the CRM's number or an address as well is for people to know.
         if (want - _ALSO or want) != (got - _ALSO or got):
             wrong.append(f"{name}: {'/'.join(sorted(want)) or '-'} taken for {'/'.join(sorted(got)) or '-'}")

@@ -143,6 +143,12 @@ _RANK = re.compile(
 )
 
 
+def is_value(cell: str, vocabulary: Vocabulary) -> bool:
+    """Whether a cell is something that no column is called: a day, a phone, an address of e-mail or the web, a point."""
+    kinds = set(_kinds(cell, Look(""), vocabulary))
+    return bool(kinds & {"date", "phone", "email", "url", "point", "crm_number"})
+
+
 def area_name(cell: str) -> str:
     """An area's name without its rank, letters alone: Kel. Kebon Jeruk, KEBONJERUK -> kebonjeruk."""
     return "".join(c for c in _RANK.sub("", fold(cell)) if c.isalnum())

@@ -56,7 +56,7 @@ _COLUMNS = (
     _Column("Kategori", 34, "Pilih yang paling dekat. Boleh kosong kalau ragu.", "Jaringan Listrik"),
     _Column("Uraian Laporan", 60, "Apa yang dilaporkan, dengan kata-kata warga. Wajib diisi.", "Lampu jalan mati tiga malam."),
     _Column("Rahasia", 10, "Ya kalau nama pelapor tidak boleh diketahui orang lain.", "Tidak"),
-    _Column("Foto", 18, "Nama berkas foto, kalau ada; fotonya dikirim bersama berkas ini.", "lampu-1.jpg", "@"),
+    _Column("Foto", 18, "Nama berkas foto, kalau ada; foto dan berkas ini dikirim dalam satu ZIP.", "lampu-1.jpg", "@"),
     _Column("Keterangan Petugas", 28, "Catatan petugas. Jangan menulis nama atau nomor orang di sini.", "Sudah diteruskan"),
 )  # fmt: skip
 _RULES = (
@@ -66,7 +66,8 @@ _RULES = (
     "Baris kosong, baris jumlah dan tanda tangan tidak dibaca sebagai laporan.",
     "Boleh satu lembar tiap bulan: salin lembar Laporan, judul kolomnya jangan diubah.",
     "Kalau laporan diperbaiki, perbaiki di baris yang sama lalu kirim berkasnya lagi; No Register membuatnya tetap satu laporan.",
-    "Foto yang ditempel di lembar hanya dicatat namanya. Kirim berkas fotonya bersama berkas ini.",
+    "Foto boleh ditempel di atas lembar, di baris laporannya (bukan di dalam sel). Atau tulis nama berkasnya di kolom Foto, lalu"
+    " kirim foto dan berkas ini dalam satu ZIP.",
     "Simpan sebagai XLSX lalu taruh di folder yang diberikan, atau kirim ke admin Kanal.",
 )
 
@@ -84,6 +85,8 @@ class Office:
 
 def office_of(settings: Settings, name: str, channel: str | None = None) -> Office:
     """The office by its name, as "Kelurahan Meruya Utara". Raises PermanentError where no such area is known."""
+    if not name.isprintable() or not _slug(name):
+        raise PermanentError(f"{name!r} is no name of an office: letters, in one line")
     table = places.kelurahan_table(settings.gazetteer)
     rank, _, rest = name.strip().partition(" ")
     level = _RANKS.get(rank.lower())
@@ -110,9 +113,14 @@ def office_of(settings: Settings, name: str, channel: str | None = None) -> Offi
     )
 
 
+def _slug(name: str) -> str:
+    """What a stream may be called."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-")
+
+
 def stream_toml(office: Office) -> str:
     """The [[stream]] that reads what the office sends."""
-    slug = re.sub(r"[^a-z0-9]+", "-", office.name.lower()).strip("-")
+    slug = _slug(office.name)
     lines = [
         "[[stream]]", f'channel = "{office.channel}"', f'name = "{slug}"', 'source = "export"', 'mapping = "desk"',
         f'inbox = "inbox/{slug}"',

@@ -20,7 +20,7 @@ from typing import Any
 from pipelines import columns, entries, knowledge, places, rules
 from pipelines.columns import Look, Vocabulary
 from pipelines.contracts import WIB, Draft, Stream
-from pipelines.errors import PermanentError, RejectedMessage
+from pipelines.errors import PermanentError, RejectedMessage, SettingsError
 from pipelines.settings import Settings
 from pipelines.sources import export, sample
 from pipelines.sources.by_hand import Sheet
@@ -66,7 +66,7 @@ class Proposal:
     def toml(self) -> str:
         """The [[stream]] entry."""
         tables = {key: value for key, value in self.options.items() if isinstance(value, dict)}
-        lines = ["[[stream]]", f'channel = "{self.channel}"', f'name = "{self.name}"', 'source = "export"']
+        lines = ["[[stream]]", f"channel = {_value(self.channel)}", f"name = {_value(self.name)}", 'source = "export"']
         lines += [f"{key} = {_value(value)}" for key, value in self.options.items() if key not in tables]
         for key, table in tables.items():
             lines += ["", f"[stream.{key}]", *(f"{_key(name)} = {_value(value)}" for name, value in table.items())]
@@ -88,14 +88,20 @@ def vocabulary(settings: Settings) -> Vocabulary:
 
 
 def propose(settings: Settings, path: Path, *, channel: str | None = None, name: str | None = None) -> Proposal:
-    """A stream for the file. Raises PermanentError where it holds no table, or none with a text in it."""
+    """A stream for the file. Raises PermanentError where it holds no table, or none with a text in it; SettingsError."""
     known = vocabulary(settings)
+    if channel is not None and channel not in knowledge.channels(settings):
+        raise SettingsError(f"channel {channel!r} is in no registry; add it to models/channels.toml")
     try:
         with path.open("rb") as file:
             found = sample.tables(file, path.name, known.is_name)
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     table = found[0]
+    if _is_headless(table.columns, known):
+        raise PermanentError(
+            f"{path.name}: its first row seems to be a report already, so no column has a name; put a row of names on top"
+        )
     looks = columns.looks(table.columns, table.rows, known)
     chosen = choose(looks, known)
     made = Proposal(
@@ -126,6 +132,13 @@ def propose(settings: Settings, path: Path, *, channel: str | None = None, name:
     made.fits = [m for m, entry in mappings(settings.mapping_files).items() if _fits(entry, table.columns)]
     preview(made, path)
     return made
+
+
+def _is_headless(names: list[str], known: Vocabulary) -> bool:
+    """Whether a header is the first row of the data: no name that is known, and a cell that can be none."""
+    if any(known.is_name(name.casefold()) for name in names):
+        return False
+    return any(columns.is_value(name, known) for name in names)
 
 
 def choose(looks: list[Look], known: Vocabulary) -> dict[str, str]:
@@ -287,7 +300,7 @@ def _slug(text: str) -> str:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
 
 
 def _value(value: Any) -> str:
@@ -295,4 +308,6 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the one that TOML forbids and JSON does not

@@ -35,7 +35,7 @@ def _files(inbox: Path) -> None:
     book.save(whole)
     (inbox / "02 baik.xlsx").write_bytes(whole.getvalue())
     (inbox / "03 terpotong.xlsx").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-    (inbox / "04 bukan utf8.csv").write_bytes("nomor;tanggal;isi\nJK1;01/10/2026;Café di trotoar\n".encode("utf-16-le"))
+    (inbox / "04 bukan utf8.csv").write_bytes("nomor;tanggal;isi\nJK1;01/10/2026;Café di trotoar\n".encode("utf-16-be"))
     (inbox / "05 tanpa kolom.csv").write_text("nama;umur\nSari;30\n")
     write(inbox / "06 sangat panjang.csv", [ROWS[5] | {"nomor": "JK2610050001", "isi": "banjir " * 1_500_000}, ROWS[5]])
     (inbox / "07 kosong.csv").write_bytes(b"")

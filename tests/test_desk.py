@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import openpyxl
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import desk, knowledge
+from pipelines import desk, knowledge, streams
 from pipelines.cli import app
 from pipelines.contracts import Stream
 from pipelines.errors import PermanentError
@@ -117,6 +118,9 @@ def test_every_column_of_the_template_is_one_the_desk_mapping_reads(tmp_path: Pa
         ("Kelurahan Meruya Utra", None, "no kelurahan 'Meruya Utra'.*Meruya"),
         ("Pendopo Balai Kota", None, "begins with none of"),
         ("Pendopo Balai Kota", "tak_ada", "in no registry"),
+        ("Kantor\x01Aneh", "pendopo", "is no name of an office"),
+        ("Meja\nTamu", "pendopo", "is no name of an office"),
+        ("\u2014", "pendopo", "is no name of an office"),
     ],
 )  # fmt: skip
 def test_an_office_that_is_not_known_is_told(office: str, channel: str | None, words: str, ours: Settings) -> None:
@@ -137,3 +141,14 @@ def test_the_command_writes_once_and_prints_the_stream(tmp_path: Path) -> None:
     assert (first.exit_code, second.exit_code) == (0, 1)
     assert 'mapping = "desk"' in first.stdout and 'kecamatan = "Kembangan"' in first.stdout
     assert "is there already" in second.stderr
+
+
+def test_an_office_may_be_called_what_it_likes_in_one_line(tmp_path: Path, ours: Settings) -> None:
+    for number, name in enumerate(("=cmd|' /C calc'!A0", "Ruang / 2 : ?*" * 9, 'Meja "Tamu" \\ 1')):
+        office = desk.office_of(ours, name, "pendopo")
+        desk.write(ours, office, tmp_path / f"{number}.xlsx")
+        [entry] = tomllib.loads(desk.stream_toml(office))["stream"]
+        (stream,) = streams.read([entry], ours)
+        assert stream.channel == "pendopo"
+        for sheet in openpyxl.load_workbook(tmp_path / f"{number}.xlsx"):
+            assert not [cell.value for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 import zipfile
 from contextlib import suppress
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 
 from benchmarks import mapping_quality
 from pipelines.cli import app
-from pipelines.errors import PermanentError
+from pipelines.errors import PermanentError, SettingsError
 from pipelines.propose import Proposal, propose
 from pipelines.settings import Settings, default_models_dir, load
 from pipelines.streams import mappings, with_mapping
@@ -210,3 +212,52 @@ def test_the_command_lists_and_shows_mappings() -> None:
 )  # fmt: skip
 def test_a_named_mapping_that_reads_the_file_is_pointed_out(file: str, fits: str, ours: Settings) -> None:
     assert fits in propose(ours, SAMPLES / file).fits
+
+
+def test_a_file_without_a_header_is_told_and_nobody_in_its_first_row_is_shown(tmp_path: Path, ours: Settings) -> None:
+    with pytest.raises(PermanentError) as caught:
+        made(tmp_path, ours, csv(ROWS[1:], header=ROWS[0]))
+    assert str(caught.value) == (
+        "jaki-baru.csv: its first row seems to be a report already, so no column has a name; put a row of names on top"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "Isi", "Isi\x7f Aduan\x01", 'Isi "Aduan" \\ #', "Isi\nAduan"])
+def test_whatever_a_column_is_called_the_entry_reads_the_file_as_shown(
+    name: str, tmp_path: Path, ours: Settings
+) -> None:
+    out = io.StringIO()
+    writer = csv_writer(out)
+    writer.writerows([["Isi", *HEADER[:2], name, *HEADER[3:]], *(["-", *row] for row in ROWS)])
+    found = made(tmp_path, ours, out.getvalue())
+    assert (found.reports, found.quarantined) == (3, 0)
+    [entry] = tomllib.loads(found.toml())["stream"]
+    assert {key: entry[key] for key in found.options} == found.options
+
+
+def test_half_a_letter_in_a_columns_name_stops_nothing(tmp_path: Path, ours: Settings) -> None:
+    rows = [{"Nomor": n, "Isi Aduan\ud800": f"Lampu jalan nomor {n} mati sejak tiga malam"} for n in range(9)]
+    found = made(tmp_path, ours, json.dumps(rows), "jaki.json")
+    assert found.options["columns"]["text"] == "Isi Aduan\ufffd"
+    found.toml().encode()
+
+
+def test_of_a_zip_what_can_be_read_is_mapped_and_the_rest_is_said(tmp_path: Path, ours: Settings) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.csv", csv(ROWS))
+        archive.writestr("b.zip", b"PK\x05\x06" + b"\0" * 18)
+        archive.writestr("c.csv", csv(ROWS), zipfile.ZIP_LZMA)
+    found = made(tmp_path, ours, out.getvalue(), "jaki.zip")
+    assert found.notes[-2:] == [
+        "b.zip cannot be read (b.zip: is a ZIP inside a ZIP)", "c.csv cannot be read (packed in an unusual way)",
+    ]  # fmt: skip
+    assert found.reports == 3
+
+
+def test_a_channel_that_nobody_registered_is_told_before_anything_is_written(tmp_path: Path, ours: Settings) -> None:
+    (tmp_path / "a.csv").write_text(csv(ROWS))
+    with pytest.raises(SettingsError, match="in no registry"):
+        propose(ours, tmp_path / "a.csv", channel='a"b')
+    [entry] = tomllib.loads(propose(ours, tmp_path / "a.csv", name='Rekap "Mei"').toml())["stream"]
+    assert entry["name"] == 'Rekap "Mei"'

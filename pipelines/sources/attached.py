@@ -15,7 +15,7 @@ from zipfile import ZipFile, ZipInfo
 from PIL import Image
 
 from pipelines.contracts import Attachment
-from pipelines.sources.workbook import ZIP_ODD
+from pipelines.sources.workbook import ZIP_ODD, is_packed_oddly
 
 MAX_BYTES = 25_000_000  # a larger file is named but not kept
 _MAX_PIXELS = 100_000_000
@@ -81,7 +81,7 @@ class Beside:
     def get(self, name: str) -> bytes | None:
         """Its bytes; None where there is none, it is locked, cut off, or too large to keep."""
         member = self._named.get(_last(name))
-        if member is None or member.flag_bits & 1 or member.file_size > MAX_BYTES:
+        if member is None or member.flag_bits & 1 or is_packed_oddly(member) or member.file_size > MAX_BYTES:
             return None
         try:
             with self._archive.open(member) as file:

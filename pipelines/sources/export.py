@@ -1,19 +1,23 @@
 """Exports: files of another system, or sheets that an office fills in, put into an inbox folder.
 
 In: the rows of CSV, XLSX, JSON, JSON lines, and ZIP of those; one Message each, its payload the row's
-filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file
-along: it is kept by its hash. Which column means what is declared here and nowhere else, so a new channel of
-files needs no code. Key: the row's own id where `columns.id` is declared and filled, else a hash of
-who said what, when and where, so that two rows alike in all of that are one message. The version is
-a hash of all mapped cells: a row that is exported again unchanged comes back as a repeat, an edited
-one as a new version, and columns that are moved or mean nothing change nothing. Later rows and, by
-name (2.csv before 10.csv), later files count as newer; `columns.edited_at` says it better.
+filled cells as text. A cell of `attachments` that names a file of the same ZIP brings that file along,
+as does a picture that lies on a row of a sheet read by hand: they are kept by their hash. Which column
+means what is declared here and nowhere else, so a new channel of files needs no code. Key: the row's own
+id where `columns.id` is declared and filled, else a hash of who said what, when and where, so that two
+rows alike in all of that are one message. The version is a hash of all mapped cells: a row that is
+exported again unchanged comes back as a repeat, an edited one as a new version, and columns that are
+moved or mean nothing change nothing. Later rows and, by name (2.csv before 10.csv), later files count as
+newer; `columns.edited_at` says it better.
 
-Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their
-content and are never moved, changed or deleted; the same content under any name brings nothing. A
-file that is still being written waits for the next pull. A pull that was cut off goes on at the row
-where it stood. A whole file that could not be read is one message in quarantine, and is read again
-once the options of the stream, or the file, have changed.
+Reach: whatever lies in the inbox, subfolders included. Files are known by the SHA-256 of their content
+and are never moved, changed or deleted; the same content under any name brings nothing. A link that
+leads out of the inbox is not followed, and folders that cannot be entered are told. A file that is still
+being written waits for the next pull. A pull that was cut off goes on at the row where it stood. A whole
+file that could not be read is one message in quarantine, and is read again once the options of the
+stream, or the file, have changed.
+
+An id that a spreadsheet rounded (2.03E+13) names nothing: its row is set aside.
 
 Limits: 1,000,000 characters a row, and 50,000 a cell once it is decoded; 16,384 columns; 1,000 tables
 a ZIP, 4 GB unpacked, 200 times its size; no ZIP inside a ZIP; no password; no .xls. A row that must
@@ -25,7 +29,7 @@ Options in kanal.toml ([[stream]]; give the tables last):
   pattern         which files in it count ("*"); hidden and temporary ones never do
   settle_seconds  a file younger than this is still being written (2)
   format          csv, json or jsonl, where a text's look and ending would mislead
-  encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 by its mark, else UTF-8,
+  encoding        utf-8, cp1252, latin-1, utf-16, utf-16-le, utf-16-be (UTF-16 where it shows, else UTF-8,
                   and what is not UTF-8 in it is cp1252)
   separator       of CSV: "," ";" "|" or a tab (the one that shows the declared columns)
   header_row      row of the column names (the first of 20 that has all declared columns)
@@ -77,12 +81,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import orjson
 
@@ -90,10 +93,11 @@ from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.sources import tables
 from pipelines.sources.attached import described
+from pipelines.sources.folder import File, files_in, shown
 from pipelines.sources.headings import fold
 from pipelines.sources.inbox import Book
 from pipelines.sources.mail_text import clean
-from pipelines.sources.mapping import Plan, plan_of
+from pipelines.sources.mapping import ROUNDED, Plan, plan_of
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/json"
@@ -103,19 +107,10 @@ log = logging.getLogger(__name__)
 _HEAD = 65_536  # bytes of a file that lands whole in quarantine; the file itself stays where it is
 _CHUNK = 1 << 20
 _MEDIA = "_kanal_media"  # in a payload: name in the row's cells -> Attachment, as JSON; no sheet's column
-_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
 _NO_CONTENT = (
     "Baris ini tidak berisi isi laporan, judul, ataupun lampiran. Lengkapi di berkas asalnya, lalu ekspor ulang."
 )
 _BROKEN = "Isi baris ini rusak dan tidak bisa dibaca. Ekspor ulang dari sistem asalnya."
-
-
-class _File(NamedTuple):
-    """name: as shown in origins. settle: seconds it must have lain still."""
-
-    path: Path
-    name: str
-    settle: float
 
 
 def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
@@ -130,7 +125,8 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
     folder = Path(stream.root, plan.inbox)
     if not folder.is_dir():
         raise SettingsError(f"{stream.key}: inbox {folder} is not a folder")
-    yield from _read(stream, plan, cursor, _files_in(folder, plan), now)
+    files, missed = files_in(folder, plan.pattern)
+    yield from _read(stream, plan, cursor, files, now, settle=plan.settle_seconds, missed=missed)
 
 
 def import_files(
@@ -143,7 +139,7 @@ def import_files(
     plan = plan_of(stream)
     if absent := [str(path) for path in files if not Path(path).is_file()]:
         raise PermanentError(f"{stream.key}: no file at {', '.join(absent)}; nothing was imported")
-    yield from _read(stream, plan, cursor, [_File(Path(path), Path(path).name, 0) for path in files], now)
+    yield from _read(stream, plan, cursor, [File(shown(Path(path).name), Path(path)) for path in files], now)
 
 
 def check(stream: Stream) -> None:
@@ -172,21 +168,6 @@ def decode(message: Message, stream: Stream) -> Draft:
 
 
 # --- which files ----------------------------------------------------------------------------
-
-
-def _files_in(folder: Path, plan: Plan) -> list[_File]:
-    found = []
-    for path in folder.rglob(plan.pattern):
-        inner = path.relative_to(folder)
-        hidden = any(part.startswith((".", "~$")) for part in inner.parts)
-        if not hidden and not path.name.lower().endswith(_UNFINISHED) and path.is_file():
-            found.append(_File(path, inner.as_posix(), plan.settle_seconds))
-    return sorted(found, key=lambda file: _natural(file.name))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """2.csv before 10.csv."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", name.casefold())]
 
 
 def _digest(file: IO[bytes]) -> str:
@@ -246,14 +227,22 @@ class _Batcher:
 
 
 def _read(
-    stream: Stream, plan: Plan, cursor: dict[str, Any] | None, files: Iterable[_File], now: Callable[[], datetime]
+    stream: Stream,
+    plan: Plan,
+    cursor: dict[str, Any] | None,
+    files: Iterable[File],
+    now: Callable[[], datetime],
+    *,
+    settle: float = 0,
+    missed: Sequence[str] = (),
 ) -> Iterator[Batch]:
+    """settle: seconds a file must have lain still. missed: what could not even be listed."""
     book = Book(cursor or {}, short_hash(VERSION, plan.fingerprint, bits=60))
-    batcher, missed = _Batcher(plan, now), []
+    batcher, missed = _Batcher(plan, now), [*missed]
     for file in files:
         try:
             with file.path.open("rb") as opened:
-                yield from _read_file(file, opened, plan, book, batcher, now)
+                yield from _read_file(file, opened, plan, book, batcher, now, settle)
         except FileNotFoundError:
             continue  # taken away since it was listed
         except OSError as error:
@@ -265,15 +254,21 @@ def _read(
 
 
 def _read_file(
-    file: _File, opened: IO[bytes], plan: Plan, book: Book, batcher: _Batcher, now: Callable[[], datetime]
+    file: File,
+    opened: IO[bytes],
+    plan: Plan,
+    book: Book,
+    batcher: _Batcher,
+    now: Callable[[], datetime],
+    settle: float,
 ) -> Iterator[Batch]:
     stat = os.fstat(opened.fileno())
     mark = _mark(file.name, stat)
     if book.knows_mark(mark):
         return
     # In the future counts as well: by the writer's clock it may be now.
-    if abs(now().timestamp() - stat.st_mtime) < file.settle:
-        log.warning("%s was changed less than %g s ago and waits for the next pull", file.path, file.settle)
+    if abs(now().timestamp() - stat.st_mtime) < settle:
+        log.warning("%s was changed less than %g s ago and waits for the next pull", file.path, settle)
         return
     digest = _digest(opened)
     if _mark(file.name, os.fstat(opened.fileno())) != mark or book.knows(digest, mark):
@@ -296,7 +291,7 @@ def _read_file(
 
 
 def _message_of(
-    item: tables.Row | tables.Aside, file: _File, opened: IO[bytes], digest: str, plan: Plan
+    item: tables.Row | tables.Aside, file: File, opened: IO[bytes], digest: str, plan: Plan
 ) -> dict[str, Any] | None:
     """What makes the message of an item; None for a row that is not this stream's."""
     origin = f"{file.name}, {item.place}" if item.place else file.name
@@ -317,13 +312,14 @@ def _message_of(
     row = _folded(item.cells)
     if not plan.wants(row):
         return None
-    media = {} if item.problem else _media(item, plan, row)
+    problem = item.problem or (ROUNDED if plan.is_rounded(row) else None)
+    media = {} if problem else _media(item, plan, row)
     found = {name: described(data, name) for name, data in media.items()}
     told = {_MEDIA: orjson.dumps(found).decode()} if found else {}
     payload = _payload({column: cell for column, cell in item.cells.items() if column != _MEDIA} | told)
-    if item.problem:  # its cells may stand in the wrong columns: no id is to be had from them
+    if problem:  # its cells may stand in the wrong columns: no id is to be had from them
         ref = sha256(payload).hexdigest()[:32]
-        return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": item.problem}
+        return {"ref": f"rusak:{ref}", "version": ref, "payload": payload, "origin": origin, "problem": problem}
     ref, version = plan.identity(row)
     return {
         "ref": ref, "version": version, "payload": payload, "origin": origin,
@@ -343,9 +339,12 @@ def _kept(told: str) -> dict[str, Any]:
 
 
 def _media(row: tables.Row, plan: Plan, folded: dict[str, str]) -> dict[str, bytes]:
-    """Name as in the cell -> bytes, of the files of the same ZIP that a row names."""
-    names = plan.file_names(folded) if row.beside else []
-    return {name: data for name in names if row.beside and (data := row.beside.get(name))}
+    """Name as in the cell -> bytes, of the files of the same ZIP, or pictures of the same sheet, that a row names."""
+    found: dict[str, bytes] = {}
+    for name in plan.file_names(folded) if row.beside else ():
+        if data := next(filter(None, (beside.get(name) for beside in row.beside)), None):
+            found[name] = data
+    return found
 
 
 def _payload(cells: dict[str, str]) -> bytes:

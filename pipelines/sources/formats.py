@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from pathlib import PurePosixPath
 from typing import IO
 from zipfile import ZipFile
@@ -16,6 +17,21 @@ from pipelines.sources.workbook import ZIP_ODD
 FORMATS = ("csv", "json", "jsonl")  # what may be declared: the others cannot be mistaken
 ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "utf-16-le", "utf-16-be")
 _HEAD = 8192
+# What may lie in a ZIP beside the tables that name it.
+NO_TABLE = re.compile(
+    r"\.(?:jpe?g|jfif|png|gif|webp|hei[cf]|avif|bmp|tiff?|svg|mp4|m4v|mov|3gp|avi|webm|mkv|mp3|m4a|aac|amr|og[ag]|opus|wav"
+    r"|pdf|docx?|pptx?|xml|rtf|ini|db)$",
+    re.IGNORECASE,
+)
+# The words complete "Berkas NAMA ..", for a clerk.
+NOT_READ = {
+    "": "bukan CSV, XLSX, JSON atau ZIP. Buka di aplikasinya lalu simpan sebagai XLSX atau CSV.",
+    "zip": "adalah ZIP di dalam ZIP. Buka dulu, lalu kirim isinya.",
+    "html": "sebenarnya halaman HTML. Buka di Excel lalu simpan sebagai XLSX.",
+    "ods": "adalah berkas OpenDocument. Simpan sebagai XLSX lalu kirim lagi.",
+    "xls": "memakai format Excel lama (.xls). Buka di Excel lalu simpan sebagai XLSX.",
+    "locked": "terkunci dengan kata sandi. Buka di Excel, hapus kata sandinya, simpan, lalu kirim lagi.",
+}
 
 
 def kind_of(file: IO[bytes], name: str, declared: str | None) -> str:
@@ -79,14 +95,17 @@ def _kind_of_ole(file: IO[bytes], head: bytes) -> str:
 
 
 def decoded(file: IO[bytes], declared: str | None) -> io.TextIOWrapper:
-    """The file as text: as declared, else UTF-16 by its mark, else UTF-8 whose faulty bytes are cp1252.
+    """The file as text: as declared, else UTF-16 by its mark or its many NULs, else UTF-8 whose faulty bytes are cp1252.
 
     Bytes that a declared encoding does not know become half surrogates, which tables looks for.
     """
-    wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    head = file.read(64)
     file.seek(0)
+    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
+    if not wide and len(head) >= 8 and 4 * head[1::2].count(0) > 3 * len(head[1::2]) and head[::2].count(0) == 0:
+        wide = "utf-16-le"  # as databases of Windows export it
     if declared or wide:
-        name = {"utf-8": "utf-8-sig"}.get(declared, declared) if declared else "utf-16"
+        name = {"utf-8": "utf-8-sig"}.get(declared, declared) if declared else str(wide)
         errors = "replace" if name.startswith("utf-16") else "surrogateescape"
         return io.TextIOWrapper(file, name, errors, newline="")
     codecs.register_error("kanal-cp1252", _as_cp1252)

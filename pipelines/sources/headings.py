@@ -22,15 +22,14 @@ def loose(heading: str) -> str:
 
 def names_of(header: list[str]) -> list[str]:
     """Column names that are there once: the second Nama is "Nama (2)", a blank one "kolom 7"."""
-    while header and not header[-1].strip():
-        header = header[:-1]
+    width = max((number for number, name in enumerate(header, 1) if name.strip()), default=0)
     names: dict[str, str] = {}
-    for number, name in enumerate(header, 1):
+    times: dict[str, int] = {}  # or a thousand columns of one name would be counted a thousand times
+    for number, name in enumerate(header[:width], 1):
         name = name.strip().strip("\ufeff") or f"kolom {number}"
-        again = 1
-        unique = name
+        unique, folded = name, fold(name)
         while fold(unique) in names:
-            again += 1
-            unique = f"{name} ({again})"
+            times[folded] = times.get(folded, 1) + 1
+            unique = f"{name} ({times[folded]})"
         names[fold(unique)] = unique
     return list(names.values())

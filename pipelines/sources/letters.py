@@ -10,7 +10,8 @@ A transcript is a .txt or .md file. Lines at its top may say what the letter's h
 Perihal: .., Tanggal: 3 November 2026); then a blank line, then the words. Key: path and name without page. Version: a
 hash of the scans' bytes and of what was typed. Reach: what lies in the folder, subfolders included;
 nothing is moved, changed or deleted. A letter waits while one of its files is being written: too
-young, or a PDF, JPEG or PNG without its end. Limits: 1,000,000 characters a transcript, 100 files a
+young, or a PDF, JPEG or PNG without its end; and every letter waits while an agenda is. Pages come in the order people
+count them. One file that cannot be read keeps its own letter only. Limits: 1,000,000 characters a transcript, 100 files a
 letter, 25 MB a scan and 50 MB a letter that are kept (more is named but not kept), some 10,000 letters a
 folder: begin another each year. Cost: none.
 
@@ -38,6 +39,7 @@ from pipelines.contracts import Attachment, Batch, Draft, Message, Stream, short
 from pipelines.errors import RejectedMessage, SettingsError, TransientError
 from pipelines.sources import cells, tables
 from pipelines.sources.attached import MAX_BYTES
+from pipelines.sources.folder import File, files_in, shown
 from pipelines.sources.headings import fold, loose
 from pipelines.sources.mail_text import clean, text_of
 from pipelines.sources.mapping import Plan, plan_of
@@ -55,7 +57,6 @@ _STALLED = 600  # seconds after which a scan without its end will not get it any
 _PAGE = re.compile(r"(?:[\s_.-]*(?:hal|halaman|page|foto|lampiran)[\s_.-]*\d{1,3}|\s*\(\d{1,3}\))$", re.IGNORECASE)
 _DAY = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
 _NOT_OURS = {"thumbs.db", "desktop.ini", ".ds_store"}
-_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp")
 # type -> (how its bytes begin, how they end)
 _SCANS = {
     "application/pdf": (b"%PDF-", b"%%EOF"), "image/jpeg": (b"\xff\xd8\xff", b"\xff\xd9"), "image/png": (b"\x89PNG", b"IEND"),
@@ -66,6 +67,10 @@ _UNTYPED = (
     " yang sama di folder yang sama, atau isi barisnya di agenda; setelah itu surat ini menjadi laporan."
 )
 _SAYS_NOTHING = "Salinan teks surat ini kosong. Ketik isinya, lalu simpan lagi dengan nama yang sama."
+_TWICE = (
+    "Pindaian, atau nomor agenda dan tanggal, di baris ini sudah disebut baris lain yang isinya berbeda. Beri setiap surat"
+    " barisnya dan pindaiannya sendiri, lalu simpan lagi."
+)
 _UNKNOWN = "bukan PDF, foto, ataupun salinan teks (.txt). Simpan sebagai salah satu dari itu, dengan nama yang sama."
 
 
@@ -91,7 +96,10 @@ class _Letter:
 
 
 def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
-    """Batches of letters that are new or changed, by name. Raises SettingsError, or TransientError where a file cannot be read."""
+    """Batches of letters that are new or changed, by name.
+
+    Raises SettingsError or, when all else is read, TransientError for files that could not be.
+    """
     plan = _plan(stream)
     folder = Path(stream.root, plan.inbox or "")
     if not folder.is_dir():
@@ -100,38 +108,40 @@ def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], dat
     messages: list[Message] = []
     present: set[str] = set()
     before, size = dict(known), 0
-    try:
-        letters, asides = _letters(folder, stream, plan, now())
-        found: list[Message | _Letter] = [*asides, *letters]
-        for item in found:
-            ref = item.source_ref if isinstance(item, Message) else item.ref
-            name, mark = short_hash(ref), item.version if isinstance(item, Message) else item.mark()
-            present.add(name)
-            version, _, last = known.get(name, "").partition("/")
+    letters, asides, missed = _letters(folder, stream, plan, now())
+    found: list[Message | _Letter] = [*asides, *letters]
+    for item in found:
+        ref = item.source_ref if isinstance(item, Message) else item.ref
+        name = short_hash(ref)
+        present.add(name)
+        version, _, last = known.get(name, "").partition("/")
+        try:
+            mark = item.version if isinstance(item, Message) else item.mark()
             if last == mark:
                 continue
             made = item if isinstance(item, Message) else _message(item, folder, now())
-            if made is None:  # changed while it was read: the next pull sees it whole
-                continue
-            known.pop(name, None)
-            known[name] = f"{made.version}/{mark}"
-            if made.version == version:  # touched, and the same
-                continue
-            size += sum(map(len, made.media))
-            if messages and (len(messages) == _BATCH or size > _MAX_MEDIA):
-                yield Batch(messages, {"letters": before})
-                messages, size = [], sum(map(len, made.media))
-            messages.append(made)
-            before = dict(known)
-    except OSError as error:
-        raise TransientError(
-            f"{stream.key}: cannot read {error.filename} ({error.strerror}); check its rights"
-        ) from error
+        except OSError as error:
+            missed += _why(error)
+            continue
+        if made is None:  # changed while it was read: the next pull sees it whole
+            continue
+        known.pop(name, None)
+        known[name] = f"{made.version}/{mark}"
+        if made.version == version:  # touched, and the same
+            continue
+        size += sum(map(len, made.media))
+        if messages and (len(messages) == _BATCH or size > _MAX_MEDIA):
+            yield Batch(messages, {"letters": before})
+            messages, size = [], sum(map(len, made.media))
+        messages.append(made)
+        before = dict(known)
     if messages or known != (cursor or {}).get("letters", {}):
         gone = [name for name in known if name not in present]
         for name in gone[: max(len(gone) - _REMEMBERED, 0)]:
             del known[name]
         yield Batch(messages, {"letters": known})
+    if missed:
+        raise TransientError(f"{stream.key}: cannot read {', '.join(missed)}; check its rights and the disk")
 
 
 def check(stream: Stream) -> None:
@@ -184,37 +194,62 @@ def _head_and_words(typed: str, plan: Plan) -> dict[str, str]:
 # --- which files are a letter ---------------------------------------------------------------
 
 
-def _letters(folder: Path, stream: Stream, plan: Plan, now: datetime) -> tuple[list[_Letter], list[Message]]:
-    """(letters all of whose files are whole, by name; messages of what is none)."""
-    agenda = str(stream.options.get("agenda") or "")
+def _letters(folder: Path, stream: Stream, plan: Plan, now: datetime) -> tuple[list[_Letter], list[Message], list[str]]:
+    """(letters all of whose files are whole, by name; messages of what is none; what could not be read).
+
+    No letter is taken while an agenda is being written or cannot be read: it would come without its row.
+    """
+    agenda = str(stream.options.get("agenda") or "").lower()
     settle = Check(stream.key, stream.options).number("settle_seconds", 10, 0, 86_400)
     letters: dict[str, _Letter] = {}
     waiting: set[str] = set()
     asides: list[Message] = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        inner = path.relative_to(folder)
-        lower = path.name.lower()
-        hidden = any(part.startswith((".", "~$")) for part in inner.parts)
-        if hidden or lower in _NOT_OURS or lower.endswith(_UNFINISHED):
+    files, missed = files_in(folder)
+    agendas = [file for file in files if agenda and fnmatch(file.path.name.lower(), agenda)]
+    try:
+        for file in agendas:
+            if _is_young(file.path, settle, now):
+                return [], [], missed
+            _of_agenda(file, plan, letters, asides, now)
+    except OSError as error:
+        return [], [], missed + _why(error)
+    for file in files:
+        if file in agendas or file.path.name.lower() in _NOT_OURS:
             continue
-        young = abs(now.timestamp() - path.stat().st_mtime) < settle
-        if agenda and fnmatch(lower, agenda.lower()):
-            if not young:
-                _of_agenda(path, inner.as_posix(), plan, letters, asides, now)
-            continue
-        key = key_of(inner.as_posix())
+        key = key_of(file.name)
         letter = letters.setdefault(key, _Letter(key))
-        if lower.endswith(_TYPED):
-            letter.typed.append(path)
-        elif (kind := scan_type(path)) is not None:
-            letter.scans.append(path)
-            young = young or not _is_whole(path, kind, now)
-        elif not young:
-            asides.append(_unknown(path, inner.as_posix(), now))
-        if young:
+        try:
+            whole = _sort_in(letter, file, asides, settle, now)
+        except OSError as error:
+            missed += _why(error)
+            whole = False
+        if not whole:
             waiting.add(key)
-    whole = [x for key, x in sorted(letters.items()) if key not in waiting and (x.scans or x.typed or x.cells)]
-    return whole, asides
+    found = [x for key, x in sorted(letters.items()) if key not in waiting and (x.scans or x.typed or x.cells)]
+    return found, asides, missed
+
+
+def _sort_in(letter: _Letter, file: File, asides: list[Message], settle: float, now: datetime) -> bool:
+    """Put a file where it belongs in its letter; False where it is still being written."""
+    young = _is_young(file.path, settle, now)
+    if file.name.lower().endswith(_TYPED):
+        with file.path.open("rb"):  # a letter whose page nobody may read is not taken without it
+            letter.typed.append(file.path)
+    elif (kind := scan_type(file.path)) is not None:
+        letter.scans.append(file.path)
+        return not young and _is_whole(file.path, kind, now)
+    elif not young:
+        asides.append(_unknown(file, now))
+    return not young
+
+
+def _is_young(path: Path, settle: float, now: datetime) -> bool:
+    return abs(now.timestamp() - path.stat().st_mtime) < settle
+
+
+def _why(error: OSError) -> list[str]:
+    """What to tell of a file that cannot be read; nothing of one that was taken away since it was listed."""
+    return [] if isinstance(error, FileNotFoundError) else [f"{shown(Path(error.filename).name)} ({error.strerror})"]
 
 
 def key_of(name: str) -> str:
@@ -238,45 +273,45 @@ def _is_whole(path: Path, kind: str, now: datetime) -> bool:
     """Whether a scan has its end, or is too old to get it any more."""
     end = _SCANS.get(kind, (b"", b""))[1]
     stat = path.stat()
-    if now.timestamp() - stat.st_mtime > _STALLED:
+    if abs(now.timestamp() - stat.st_mtime) > _STALLED:
         return True
     with path.open("rb") as file:
         file.seek(max(stat.st_size - 2_048, 0))
         return end in file.read()
 
 
-def _of_agenda(
-    path: Path, name: str, plan: Plan, letters: dict[str, _Letter], asides: list[Message], now: datetime
-) -> None:
+def _of_agenda(file: File, plan: Plan, letters: dict[str, _Letter], asides: list[Message], now: datetime) -> None:
     """Rows of an agenda, each to the letter whose scan it names, or as a letter of its own."""
-    with path.open("rb") as file:
-        for item in tables.read(file, path.name, plan.layout):
-            origin = f"{name}, {item.place}" if item.place else name
-            if isinstance(item, tables.Aside) or item.problem:
-                reason = item.reason if isinstance(item, tables.Aside) else item.problem
-                cells_of = {} if isinstance(item, tables.Aside) else item.cells
-                payload = orjson.dumps({"berkas": name, "sel": cells_of}, default=str)
-                ref = short_hash(origin, reason or "", payload.decode())
-                asides.append(Message(f"rusak:{ref}", ref, payload, PAYLOAD_TYPE, now, origin=origin, problem=reason))
-                continue
-            row = {fold(column): cell for column, cell in item.cells.items()}
-            files = cells.files(plan.picks["attachments"].of(row)) if "attachments" in plan.picks else []
-            inner = Path(name).parent.as_posix()
-            key = (
-                key_of(f"{'' if inner == '.' else inner + '/'}{files[0]['name']}")
-                if files and "name" in files[0]
-                else ""
-            )
-            key = key or f"agenda:{plan.identity(row)[0]}"
-            letter = letters.setdefault(key, _Letter(key))
-            letter.cells, letter.origin = item.cells, origin
+    with file.path.open("rb") as opened:
+        for item in tables.read(opened, file.name, plan.layout):
+            origin = f"{file.name}, {item.place}" if item.place else file.name
+            cells_of = {} if isinstance(item, tables.Aside) else item.cells
+            reason = item.reason if isinstance(item, tables.Aside) else item.problem
+            if not reason:
+                key = _key_of_row(cells_of, file, plan)
+                letter = letters.setdefault(key, _Letter(key))
+                if not letter.cells or letter.cells == cells_of:
+                    letter.cells, letter.origin = cells_of, origin
+                    continue
+                reason = _TWICE
+            payload = orjson.dumps({"berkas": file.name, "sel": cells_of}, default=str)
+            ref = short_hash(origin, reason, payload.decode())
+            asides.append(Message(f"rusak:{ref}", ref, payload, PAYLOAD_TYPE, now, origin=origin, problem=reason))
 
 
-def _unknown(path: Path, name: str, now: datetime) -> Message:
-    digest = _digest(path)
-    payload = orjson.dumps({"berkas": name, "sha256": digest})
-    problem = f"Berkas {path.name[:80]} {_UNKNOWN}"
-    return Message(f"berkas:{digest[:32]}", digest[:16], payload, PAYLOAD_TYPE, now, origin=name, problem=problem)
+def _key_of_row(cells_of: dict[str, str], agenda: File, plan: Plan) -> str:
+    """That of the scan beside the agenda which a row names, else of the row itself."""
+    row = {fold(column): cell for column, cell in cells_of.items()}
+    names = plan.file_names(row) if "attachments" in plan.picks else []
+    inner = Path(agenda.name).parent
+    return (key_of((inner / names[0]).as_posix()) if names else "") or f"agenda:{plan.identity(row)[0]}"
+
+
+def _unknown(file: File, now: datetime) -> Message:
+    digest = _digest(file.path)
+    payload = orjson.dumps({"berkas": file.name, "sha256": digest})
+    problem = f"Berkas {Path(file.name).name[:80]} {_UNKNOWN}"
+    return Message(f"berkas:{digest[:32]}", digest[:16], payload, PAYLOAD_TYPE, now, origin=file.name, problem=problem)
 
 
 def _digest(path: Path) -> str:
@@ -292,7 +327,11 @@ def _message(letter: _Letter, folder: Path, now: datetime) -> Message | None:
     mark, paths, room = letter.mark(), [*letter.scans[:_FILES], *letter.typed], _MAX_MEDIA
     scans, media, hashes = [], [], []
     for path in letter.scans[:_FILES]:
-        scan: dict[str, Any] = {"name": path.name, "type": scan_type(path) or "file", "size": path.stat().st_size}
+        scan: dict[str, Any] = {
+            "name": shown(path.name),
+            "type": scan_type(path) or "file",
+            "size": path.stat().st_size,
+        }
         hashes.append(_digest(path))
         if 0 < scan["size"] <= min(MAX_BYTES, room):  # a larger one is named but not kept
             room -= scan["size"]
@@ -308,7 +347,7 @@ def _message(letter: _Letter, folder: Path, now: datetime) -> Message | None:
         return None
     version = short_hash(*sorted(hashes), orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode())
     payload = orjson.dumps({"key": letter.key, "scans": scans, **said})
-    origin = paths[0].relative_to(folder).as_posix() if paths else letter.origin
+    origin = shown(paths[0].relative_to(folder).as_posix()) if paths else letter.origin
     return Message(letter.ref, version, payload, PAYLOAD_TYPE, now, origin=origin, media=tuple(media))
 
 

@@ -59,6 +59,12 @@ _MUST_READ = {
     ' 5/11/2026, atau "sda" kalau sama dengan baris di atasnya; lalu kirim ulang.',
 }
 _WHOLE = re.compile(r"(\d+)\.0+")
+# 2.0261E+13: of 20261103000123 a spreadsheet has kept how long it was, and not which
+_ROUNDED = re.compile(r"'?\d(?:[.,]\d+)?E\+\d{1,3}", re.IGNORECASE)
+ROUNDED = (
+    "Nomor laporan di baris ini sudah dibulatkan Excel (misalnya 2,03E+13), jadi tidak diketahui lagi nomornya. Ambil ekspor"
+    " asli, atau ubah kolomnya menjadi Teks sebelum disimpan, lalu kirim ulang."
+)
 _NO_ZERO = re.compile(r"8\d{8,11}")
 
 
@@ -123,6 +129,11 @@ class Plan:
                 return _reference(values["id"]), version
         return "isi:" + short_hash(*(f"{name}={values[name]}" for name in _SAID if name in values)), version
 
+    def is_rounded(self, row: Mapping[str, str]) -> bool:
+        """Whether a row's own id is a number that a spreadsheet rounded: many rows then have the same."""
+        columns = self.picks["id"].columns if "id" in self.picks else ()
+        return any(_ROUNDED.fullmatch(row.get(column, "").strip()) for column in columns)
+
     def time(self, name: str, row: Mapping[str, str]) -> datetime | None:
         """occurred_at or edited_at, aware UTC; None where there is none to be read."""
         cell = self._cell(name, row)
@@ -167,7 +178,7 @@ class Plan:
         draft.address_text = ", ".join(filter(None, (self._words("address", row), homes))) or None
         draft.category_reported = self._words("category", row) or None
         draft.agency_reported = self._words("agency", row) or None
-        self._contacts(draft)
+        self._contacts(draft, unread)
         if cells.yes(self._cell("anonymous", row), values=self.private_values):
             draft.author_name = draft.contact_phone = draft.contact_email = None
             draft.sender_level = "anonymous"
@@ -208,13 +219,16 @@ class Plan:
             unread.append("point")
         return found
 
-    def _contacts(self, draft: Draft) -> None:
+    def _contacts(self, draft: Draft, unread: list[str]) -> None:
         if draft.external_ref:
             draft.external_ref = _reference(draft.external_ref)
         for name in ("author_ref", "contact_phone"):
             value = (getattr(draft, name) or "").removeprefix("'").strip()
             if whole := _WHOLE.fullmatch(value):
                 value = whole[1]
+            if _ROUNDED.fullmatch(value):
+                unread.append(name)
+                value = ""
             if name == "contact_phone" and _NO_ZERO.fullmatch(value):
                 value = f"0{value}"  # a spreadsheet takes 0812.. for a number and drops the zero
             setattr(draft, name, value or None)

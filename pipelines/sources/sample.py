@@ -22,12 +22,14 @@ from pipelines.errors import PermanentError
 from pipelines.sources import formats, json_items, workbook
 from pipelines.sources.csv_rows import MAX_ROW, Record, Records
 from pipelines.sources.headings import names_of
-from pipelines.sources.tables import NO_TABLE, SEPARATORS
+from pipelines.sources.mail_text import clean
+from pipelines.sources.tables import SEPARATORS
 
 ROWS = 2_000  # looked at of each table
 _HEADER_WITHIN = 20
 _MAX_JSON = 64_000_000  # bytes of a file whose array is looked for
 _DEPTH = 4
+_ODD = (*workbook.BOOK_ODD, workbook.Unreadable, json_items.BadJsonError, PermanentError)
 _CANNOT = {
     "": "is no CSV, XLSX, JSON or ZIP", "empty": "is empty", "html": "is an HTML page: save it as XLSX in Excel",
     "ods": "is an OpenDocument: save it as XLSX", "xls": "is an old .xls: save it as XLSX",
@@ -73,20 +75,34 @@ def tables(file: IO[bytes], name: str, is_name: Callable[[str], bool]) -> list[T
 
 
 def _members(file: IO[bytes], is_name: Callable[[str], bool]) -> list[Table]:
-    found = []
+    found, unread = [], []
     with ZipFile(file) as archive:
         if why := workbook.trouble(archive.infolist()):
             raise workbook.Unreadable(why)
-        names = sorted(n for n in archive.namelist() if not (n.endswith("/") or NO_TABLE.search(n)))
+        names = sorted(n for n in archive.namelist() if not (n.endswith("/") or formats.NO_TABLE.search(n)))
         for name in names[:20]:
-            data = io.BytesIO(archive.open(name).read(_MAX_JSON))
             short = PurePosixPath(name).name
-            kind = formats.kind_of(data, short, None)
-            inner = _sheets(data, is_name) if kind == "xlsx" else _text(data, short, kind, is_name)
+            try:
+                inner = _member(archive, name, is_name)
+            except _ODD as error:
+                unread.append(f"{short} cannot be read ({error})")
+                continue
             for table in inner:
                 table.place = f"{short}, {table.place}" if table.place else short
             found += inner
+    if not found and unread:
+        raise PermanentError("; ".join(unread))
+    for table in found:
+        table.notes += unread
     return found
+
+
+def _member(archive: ZipFile, name: str, is_name: Callable[[str], bool]) -> list[Table]:
+    if workbook.is_packed_oddly(archive.getinfo(name)):
+        raise workbook.Unreadable("packed in an unusual way")
+    data, short = io.BytesIO(archive.open(name).read(_MAX_JSON)), PurePosixPath(name).name
+    kind = formats.kind_of(data, short, None)
+    return _sheets(data, is_name) if kind == "xlsx" else _text(data, short, kind, is_name)
 
 
 def _sheets(file: IO[bytes], is_name: Callable[[str], bool]) -> list[Table]:
@@ -206,9 +222,9 @@ def _lists(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _of_objects(items: Iterator[json_items.Item], options: dict[str, Any]) -> Table:
-    rows: list[dict[str, str]] = []
+    rows: list[dict[str, str]] = []  # names cleaned: half a surrogate pair can be declared nowhere
     with suppress(json_items.BadJsonError):  # the head of a longer file
         rows.extend(json_items.flat(item.value) for item in islice(items, ROWS) if item.value)
-    filled = [{name: cell for name, cell in row.items() if cell.strip()} for row in rows]
+    filled = [{clean(name): clean(cell) for name, cell in row.items() if cell.strip()} for row in rows]
     names = dict.fromkeys(name for row in filled for name in row)
     return Table("", list(names), filled, options)

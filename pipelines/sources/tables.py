@@ -25,6 +25,7 @@ from pipelines.sources import formats, json_items, workbook
 from pipelines.sources.attached import Beside
 from pipelines.sources.by_hand import SIDE_BY_SIDE, Marks, Rules, Sheet
 from pipelines.sources.csv_rows import MAX_ROW, TOO_LONG, Record, Records
+from pipelines.sources.folder import is_hidden
 from pipelines.sources.headings import fold, names_of
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -33,18 +34,9 @@ _MAX_COLUMNS = 16_384  # Excel's own
 _HEADER_WITHIN = 20  # rows that titles may take before the header
 _LOOK_AT = 100  # JSON objects looked at for the columns they have
 _SPOOL = 16_000_000  # bytes of a workbook inside a ZIP that stay in memory
-NO_TABLE = re.compile(r"\.(?:jpe?g|png|gif|webp|heic|pdf|docx?|pptx?|mp4|mov|mp3|m4a|xml|rtf|ini|db)$", re.IGNORECASE)
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 EMPTY = "kosong. Ekspor ulang lalu kirim lagi."
-_NOT_READ = {
-    "": "bukan CSV, XLSX, JSON atau ZIP. Buka di aplikasinya lalu simpan sebagai XLSX atau CSV.",
-    "zip": "adalah ZIP di dalam ZIP. Buka dulu, lalu kirim isinya.",
-    "html": "sebenarnya halaman HTML. Buka di Excel lalu simpan sebagai XLSX.",
-    "ods": "adalah berkas OpenDocument. Simpan sebagai XLSX lalu kirim lagi.",
-    "xls": "memakai format Excel lama (.xls). Buka di Excel lalu simpan sebagai XLSX.",
-    "locked": "terkunci dengan kata sandi. Buka di Excel, hapus kata sandinya, simpan, lalu kirim lagi.",
-}
 TOO_MANY = (
     "Sel di baris ini lebih banyak daripada judul kolomnya, jadi isinya mungkin bergeser. Biasanya ada tanda pemisah di"
     " dalam teks yang tidak diapit tanda kutip. Perbaiki di berkas asal, lalu kirim ulang."
@@ -53,6 +45,8 @@ TOO_FEW = (
     "Sel di baris ini kurang dari judul kolomnya. Biasanya ada ganti baris di dalam teks yang tidak diapit tanda kutip."
     " Perbaiki di berkas asal, lalu kirim ulang."
 )
+_LOCKED = "terkunci dengan kata sandi. Kirim ZIP tanpa kata sandi."
+_PACKED = "dikemas dengan cara yang tidak biasa. Buat lagi sebagai ZIP biasa, lalu kirim ulang."
 WRONG_ENCODING = "Huruf di baris ini tidak cocok dengan encoding yang ditetapkan di kanal.toml. Perbaiki opsi encoding."
 NO_OBJECT = "Data ini bukan objek JSON yang utuh. Ekspor ulang lalu kirim lagi."
 
@@ -85,14 +79,14 @@ class Row(NamedTuple):
     """cells: the filled ones, column -> text as it stood. place: where in the file, for a person.
 
     problem: why the row is set aside; raw: its text then, where its cells cannot be told apart.
-    beside: the other files of the ZIP it stood in.
+    beside: the other files of the ZIP it stood in, and the pictures of its workbook.
     """
 
     place: str
     cells: dict[str, str]
     problem: str | None = None
     raw: str = ""
-    beside: Beside | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class Aside(NamedTuple):
@@ -120,7 +114,7 @@ def _read(file: IO[bytes], name: str, place: str, layout: Layout, *, inside: boo
     elif kind in ("csv", "json", "jsonl"):
         yield from _text(file, name, place, layout, kind)
     else:
-        yield _aside(name, place, _NOT_READ[kind])
+        yield _aside(name, place, formats.NOT_READ[kind])
 
 
 # --- text -----------------------------------------------------------------------------------
@@ -156,9 +150,9 @@ def _sniffed(head: str, layout: Layout) -> str:
 
     def found(separator: str) -> tuple[int, int]:
         rows = [r.cells for r in islice(Records(io.StringIO(head, newline=""), separator), _HEADER_WITHIN)]
-        best = min(rows, key=lambda cells: len(_missing(cells, layout)), default=[])
+        best = min(rows, key=lambda cells: len(_lacking(cells, layout)), default=[])
         even = sum(len(cells) == len(best) for cells in rows) if len(best) > 1 else 0
-        return -len(_missing(best, layout)), even
+        return -len(_lacking(best, layout)), even
 
     return max(SEPARATORS, key=found)
 
@@ -200,7 +194,9 @@ def _workbook(file: IO[bytes], name: str, place: str, layout: Layout, *, inside:
             spool.seek(0)
         try:
             with workbook.opened(spool if inside else file) as book:
-                yield from _sheets(book, name, place, layout)
+                pictures = (Beside(book.archive, book.pictures()),) if layout.hand else ()
+                for item in _sheets(book, name, place, layout):
+                    yield item._replace(beside=pictures) if isinstance(item, Row) else item
         except workbook.Unreadable as error:
             yield _aside(name, place, str(error))
 
@@ -242,34 +238,30 @@ def _archive(file: IO[bytes], name: str, layout: Layout) -> Iterator[Row | Aside
         yield _aside(name, "", workbook.CUT)
         return
     with archive:
-        members = [m for m in archive.infolist() if not (m.is_dir() or _is_hidden(m.filename))]
-        tables = [m for m in members if not NO_TABLE.search(m.filename)]
+        members = [m for m in archive.infolist() if not (m.filename.endswith("/") or is_hidden(m.filename))]
+        tables = [m for m in members if not formats.NO_TABLE.search(m.filename)]
         why = workbook.trouble(members)
         if len(tables) > workbook.MAX_MEMBERS:
             why = f"berisi {len(tables)} tabel, terlalu banyak. Bagi menjadi beberapa ZIP."
         if why or not tables:
             yield _aside(name, "", why or "tidak berisi CSV, XLSX atau JSON. Periksa isinya lalu kirim lagi.")
             return
-        beside = Beside(archive, [m for m in members if NO_TABLE.search(m.filename)])
+        beside = Beside(archive, [m for m in members if formats.NO_TABLE.search(m.filename)])
         for member in sorted(tables, key=lambda m: m.filename):
             for item in _member(archive, member, name, layout):
-                yield item._replace(beside=beside) if isinstance(item, Row) else item
+                yield item._replace(beside=(beside, *item.beside)) if isinstance(item, Row) else item
 
 
 def _member(archive: ZipFile, member: ZipInfo, name: str, layout: Layout) -> Iterator[Row | Aside]:
     place = _shown(PurePosixPath(member.filename).name)
-    if member.flag_bits & 1:
-        yield _aside(name, place, "terkunci dengan kata sandi. Kirim ZIP tanpa kata sandi.")
+    if member.flag_bits & 1 or workbook.is_packed_oddly(member):
+        yield _aside(name, place, _LOCKED if member.flag_bits & 1 else _PACKED)
         return
     try:
         with archive.open(member) as file:
             yield from _read(file, name, place, layout, inside=True)
     except workbook.ZIP_ODD:
         yield _aside(name, place, workbook.CUT)
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX", "~$")) and part != ".." for part in PurePosixPath(path).parts)
 
 
 # --- header and rows ------------------------------------------------------------------------
@@ -291,20 +283,21 @@ def _table(
     for number, record in islice(records, max(_HEADER_WITHIN, layout.header_row or 0)):
         above.append(record)
         cells = sheet.heading(record.cells) if sheet else record.cells
-        fits = not _missing(cells, layout) and (sheet is None or sheet.is_heading(cells))
+        fits = not _lacking(cells, layout) and (sheet is None or sheet.is_heading(cells))
         if number == layout.header_row or (layout.header_row is None and fits):
             header, doubled = cells, sheet is not None and sheet.is_doubled(record.cells)
             break
-    missing = _missing(header, layout) if header else []
+    missing = _lacking(header, layout) if header else []
     if header is None or missing:
         filled = [r.cells for r in above if r.problem or any(cell.strip() for cell in r.cells)]
-        closest = min((_missing(cells, layout) for cells in filled), key=len, default=[])
+        closest = min((_lacking(cells, layout) for cells in filled), key=len, default=[])
         yield _lacks(name, place, missing or closest) if filled else _aside(name, place, EMPTY)._replace(empty=True)
         return
     names = names_of(header)
     if len(names) > _MAX_COLUMNS:
         yield _aside(name, place, f"punya {len(names)} kolom, terlalu banyak. Hapus yang tidak perlu.")
         return
+    records = ((n, r) for n, r in records if r.cells != header)  # files laid end to end bring it again
     if not cut:
         yield from _rows(records, names, place, layout, most=_MAX_COLUMNS, least=0, sheet=sheet)
         if doubled:
@@ -374,6 +367,11 @@ def _bounded(where: str, row: dict[str, str], problem: str | None = None) -> Row
 def _missing(columns: Collection[str], layout: Layout) -> list[str]:
     have = {fold(column) for column in columns}
     return [group[0] for group in layout.required if not any(fold(name) in have for name in group)]
+
+
+def _lacking(header: list[str], layout: Layout) -> list[str]:
+    """Required columns that a header has not, neither as written nor as `names_of` tells them apart."""
+    return _missing(header, layout) and _missing(names_of(header), layout)
 
 
 def _lacks(name: str, place: str, missing: list[str]) -> Aside:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, time, timedelta
 from typing import IO, Any
 from xml.etree.ElementTree import ParseError
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
@@ -28,12 +28,14 @@ MAX_UNPACKED, MAX_MEMBERS = 4_000_000_000, 1_000
 _MAX_RATIO, _RATIO_FROM = 200, 20_000_000  # a small file may be as repetitive as it likes
 _MAX_BOOK, _MAX_STRINGS = 1_500_000_000, 100_000_000  # the shared strings are held in memory whole
 _MAX_ROWS = 1_048_576  # Excel's own
+_LAST = datetime.max - timedelta(seconds=1)  # noqa: DTZ901 - Excel knows no zone
 _EXACT = 2**53  # whole numbers beyond are rounded by Excel itself
 
-ZIP_ODD = (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# ValueError: a directory that stands before the file's begin.
+ZIP_ODD = (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 # What openpyxl is known to raise on workbooks that other programs wrote or that were cut off.
 BOOK_ODD = (
-    *(*ZIP_ODD, InvalidFileException, ParseError, ValueError, TypeError, LookupError, AttributeError),
+    *(*ZIP_ODD, InvalidFileException, ParseError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, OSError, MemoryError),
 )
 
@@ -56,11 +58,22 @@ def trouble(members: Sequence[ZipInfo], *, most: int = MAX_UNPACKED) -> str | No
     return None
 
 
+def is_packed_oddly(member: ZipInfo) -> bool:
+    """Whether a member is packed as no office program packs: broken, bzip2 looks like a failing disk, and LZMA like nothing
+    that zipfile names."""
+    return member.compress_type not in (ZIP_STORED, ZIP_DEFLATED)
+
+
 class Book:
     """An open workbook."""
 
     def __init__(self, book: Any) -> None:
         self._book = book
+        self.archive: ZipFile = book._archive
+
+    def pictures(self) -> list[ZipInfo]:
+        """Members that hold the pictures of its sheets."""
+        return [member for member in self.archive.infolist() if member.filename.startswith("xl/media/")]
 
     def titles(self, wanted: Sequence[str]) -> list[str]:
         """Sheets by name, case and blanks at the ends aside; all visible ones where none is wanted.
@@ -77,7 +90,7 @@ class Book:
     def marks(self, title: str) -> Marks:
         """What a sheet shows beside its values; nothing where it is too large to have been filled in by hand."""
         # read-only sheets keep neither merges nor formulas nor pictures
-        return sheet_marks.read(self._book._archive, self._book[title]._worksheet_path)
+        return sheet_marks.read(self.archive, self._book[title]._worksheet_path)
 
     def records(self, title: str) -> Iterator[Record]:
         """A record for each row of a sheet, blank ones included. May raise any of BOOK_ODD."""
@@ -96,7 +109,7 @@ def opened(file: IO[bytes]) -> Iterator[Book]:
     try:
         with ZipFile(file) as archive:
             members = archive.infolist()
-        why = trouble(members, most=_MAX_BOOK)
+        why = CUT if any(map(is_packed_oddly, members)) else trouble(members, most=_MAX_BOOK)
         if any(m.filename.lower().endswith("sharedstrings.xml") and m.file_size > _MAX_STRINGS for m in members):
             why = "terlalu besar. Simpan sebagai CSV lalu kirim lagi."
         if not why:
@@ -122,7 +135,8 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
     if isinstance(value, datetime):
-        value += timedelta(microseconds=500_000)  # times of day are fractions: 19:11:59.999998
+        if value < _LAST:
+            value += timedelta(microseconds=500_000)  # times of day are fractions: 19:11:59.999998
         value = value.replace(microsecond=0)
         return value.date().isoformat() if value.time() == time() else value.isoformat(" ")
     if isinstance(value, time):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Sequence
@@ -243,16 +244,24 @@ def with_cell(content: bytes, before: str, after: str) -> bytes:
     return kept.getvalue()
 
 
-def test_a_picture_on_the_sheet_is_named_as_the_photo_of_its_row(tmp_path: Path) -> None:
+def test_a_picture_on_the_sheet_is_kept_as_the_photo_of_its_row(tmp_path: Path) -> None:
     kept = io.BytesIO()
     Picture.new("RGB", (4, 4)).save(kept, "PNG")
 
     def paste(sheet: Any) -> None:
         sheet.add_image(Image(kept), "I3")
 
-    first, second = read(tmp_path, book_of([HEAD, LAMP, ["2", *LAMP[1:6], "Got mampet"]], paste))[0]
+    book = book_of([HEAD, LAMP, ["2", *LAMP[1:6], "Got mampet"]], paste)
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        data = archive.read("xl/media/image1.png")
+    photo = {"type": "image/png", "name": "image1.png", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    first, second = read(tmp_path, book)[0]
     assert first.attachments == []
-    assert second.attachments == [{"type": "image/png", "name": "image1.png"}]
+    assert second.attachments == [photo]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("buku.xlsx", book)
+    assert [d.attachments for d in read(tmp_path, packed.getvalue())[0]] == [[], [photo]]
 
 
 def test_of_two_tables_side_by_side_the_left_is_read_and_the_right_is_told(tmp_path: Path) -> None:

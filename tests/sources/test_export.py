@@ -25,6 +25,7 @@ from pipelines.settings import load
 from pipelines.sinks.landing import Landing
 from pipelines.sources import export, inbox, tables
 from pipelines.sources.csv_rows import UNCLOSED
+from pipelines.sources.mapping import ROUNDED
 from tests.pictures import picture
 
 NOW = datetime(2026, 10, 7, 3, 0, tzinfo=UTC)
@@ -429,3 +430,18 @@ def test_a_stream_of_exports_lands_and_lands_no_more(tmp_path: Path, box: Path) 
     assert (first.error, first.messages, first.batches) == (None, 25, 3)
     assert (again.error, again.messages, again.batches) == (None, 0, 0)
     assert Landing(config.landing_dir).head(stream).sequence == 2
+
+
+def test_ids_that_excel_rounded_are_set_aside_instead_of_being_one_report(box: Path) -> None:
+    put(box / "a.csv", 'No;Isi;Tanggal\n2.0261E+13;a;\n2.0261E+13;b;\n"2,02E+13";c;\n20261103000123;d;\n')
+    found = messages(pull(stream_of(box)))
+    assert [m.problem for m in found] == [ROUNDED, ROUNDED, ROUNDED, None]
+    assert len({m.source_ref for m in found}) == 4
+    assert found[-1].source_ref == "20261103000123"
+
+
+def test_a_phone_that_excel_rounded_is_nobodys_and_is_told(box: Path) -> None:
+    stream = stream_of(box, columns=COLUMNS | {"contact_phone": "HP"})
+    put(box / "a.csv", "No;Isi;Tanggal;HP\n1;a;;6,28E+12\n")
+    [message] = messages(pull(stream))
+    assert export.decode(message, stream) == Draft(text="a", extra={"unread": ["contact_phone"]})

@@ -12,10 +12,11 @@ import openpyxl
 import pytest
 
 from pipelines.contracts import Batch, Draft, Message, Stream
-from pipelines.errors import RejectedMessage, SettingsError
+from pipelines.errors import RejectedMessage, SettingsError, TransientError
 from pipelines.settings import default_models_dir
 from pipelines.sources import letters
 from pipelines.streams import mappings, with_mapping
+from tests.rights import entered, somebody
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 LETTER = mappings((default_models_dir() / "mappings.toml",))["letter"]
@@ -55,13 +56,13 @@ def test_scans_of_several_pages_and_a_transcript_are_one_letter(tmp_path: Path) 
     [batch] = pull(stream)
     [message] = batch.messages
     assert message.source_ref == "2026-11-03_agenda-17"
-    assert message.media == (JPEG + b"\n", JPEG, PDF)
+    assert message.media == (JPEG, PDF, JPEG + b"\n")
     assert letters.decode(message, stream) == Draft(
         text="Dengan hormat,\nsampah menumpuk di TPS.", title="Sampah", author_name="Ketua RW 02 Contoh",
         occurred_at=datetime(2026, 10, 31, 17, 0, tzinfo=UTC),
         attachments=[
-            scan("2026-11-03_Agenda-17_foto_3.jpg", JPEG + b"\n", "image/jpeg"), scan("2026-11-03_agenda-17 hal 2.jpg", JPEG, "image/jpeg"),
-            scan("2026-11-03_agenda-17.pdf", PDF, "application/pdf"),
+            scan("2026-11-03_agenda-17 hal 2.jpg", JPEG, "image/jpeg"), scan("2026-11-03_agenda-17.pdf", PDF, "application/pdf"),
+            scan("2026-11-03_Agenda-17_foto_3.jpg", JPEG + b"\n", "image/jpeg"),
         ],
     )  # fmt: skip
     assert pull(stream, batch.cursor) == []
@@ -227,3 +228,67 @@ def test_options_that_will_not_do_are_told(tmp_path: Path) -> None:
         letters.check(Stream("governor_letter", "surat", "letters", with_mapping({}, LETTER)))
     with pytest.raises(SettingsError, match="not a folder"):
         pull(stream_of(tmp_path, inbox="tak_ada"))
+
+
+def test_pages_come_in_the_order_people_count_them(tmp_path: Path) -> None:
+    for page in (10, 2, 1):
+        put(tmp_path / f"agenda-9 hal {page}.txt", f"halaman {page}")
+        put(tmp_path / f"agenda-9 hal {page}.pdf", PDF + b"\n" * page)
+    stream = stream_of(tmp_path)
+    [message] = messages(pull(stream))
+    draft = letters.decode(message, stream)
+    assert draft.text == "halaman 1\n\nhalaman 2\n\nhalaman 10"
+    assert [file["name"] for file in draft.attachments] == [f"agenda-9 hal {page}.pdf" for page in (1, 2, 10)]
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_letters_behind_it_are_read(tmp_path: Path) -> None:
+    entered(tmp_path)
+    for name in ("a.txt", "b hal 2.txt", "c.pdf"):
+        put(tmp_path / name, TYPED).chmod(0)
+    put(tmp_path / "b.txt", TYPED)
+    put(tmp_path / "z" / "z.txt", TYPED)
+    (tmp_path / "d.txt").symlink_to("/etc/hostname")
+    stream, batches = stream_of(tmp_path), list[Batch]()
+    assert len(messages(pull(stream_of(tmp_path / "z")))) == 1
+    with somebody(), pytest.raises(TransientError) as caught:
+        batches.extend(letters.pull(stream, None, now=lambda: NOW))
+    assert [m.source_ref for m in messages(batches)] == ["z/z"]
+    denied = ", ".join(f"{name} (Permission denied)" for name in ("a.txt", "b hal 2.txt", "c.pdf"))
+    link = "d.txt (a link that leads out of the inbox)"
+    assert str(caught.value) == f"governor_letter/surat: cannot read {link}, {denied}; check its rights and the disk"
+
+
+def test_two_rows_of_an_agenda_that_name_one_scan_are_not_one_letter(tmp_path: Path) -> None:
+    put(
+        tmp_path / "agenda.csv",
+        "Nomor Agenda,Isi,Berkas\n17,surat satu,scan.pdf\n18,surat dua,scan.pdf\n17,surat satu,scan.pdf\n",
+    )
+    put(tmp_path / "scan.pdf", PDF)
+    stream = stream_of(tmp_path, agenda="agenda*")
+    told, letter = messages(pull(stream))
+    assert told.problem == letters._TWICE
+    assert told.origin == "agenda.csv, baris 3"
+    assert letters.decode(letter, stream).text == "surat satu"
+
+
+def test_one_number_in_the_agendas_of_two_years_is_two_letters(tmp_path: Path) -> None:
+    for year in (2025, 2026):
+        put(
+            tmp_path / f"agenda {year}.csv",
+            f"Nomor Agenda,Tanggal Surat,Isi\n17,3/11/{year},surat {year}\n18,,surat {year} lain\n",
+        )
+    stream = stream_of(tmp_path, agenda="agenda*")
+    found = messages(pull(stream))
+    assert sorted(letters.decode(m, stream).text for m in found) == [
+        "surat 2025", "surat 2025 lain", "surat 2026", "surat 2026 lain",
+    ]  # fmt: skip
+
+
+def test_no_letter_loses_its_row_while_the_agenda_is_being_written(tmp_path: Path) -> None:
+    agenda = put(tmp_path / "agenda.csv", "Nomor Agenda,Isi,Berkas\n17,surat satu,scan.pdf\n")
+    put(tmp_path / "scan.pdf", PDF)
+    stream = stream_of(tmp_path, agenda="agenda*")
+    [batch] = pull(stream)
+    put(agenda, agenda.read_bytes() + b"18,surat dua,\n", age=1)
+    assert pull(stream, batch.cursor) == []
+    assert [letters.decode(m, stream).text for m in messages(pull(stream, batch.cursor, later=60))] == ["surat dua"]

@@ -29,7 +29,7 @@ def table(data: bytes | str, name: str = "a.csv", **options: Any) -> list[Row | 
     raw = data.encode() if isinstance(data, str) else data
     found = read(io.BytesIO(raw), name, layout(**options))
     # What lies beside them in a ZIP: tests/sources/test_attached.py.
-    return [item._replace(beside=None) if isinstance(item, Row) else item for item in found]
+    return [item._replace(beside=()) if isinstance(item, Row) else item for item in found]
 
 
 def zipped(members: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -350,3 +350,61 @@ def test_folding_leaves_only_what_tells_names_apart() -> None:
         "isilaporan"
     }
     assert fold("Lat") != fold("Lat.")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2], ids=["lzma", "bzip2"])
+def test_a_member_packed_as_no_office_program_packs_is_told_and_the_others_are_read(method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "No,Isi Laporan\n1,a\n" * 50, method)
+        archive.writestr("b.csv", "No,Isi Laporan\n2,b\n")
+    broken = bytearray(out.getvalue())
+    broken[60:70] = b"\xff" * 10
+    aside, row = table(bytes(broken), "a.zip")
+    words = "dikemas dengan cara yang tidak biasa. Buat lagi sebagai ZIP biasa, lalu kirim ulang."
+    assert aside == Aside("a.csv", f"Berkas a.zip, a.csv, {words}")
+    assert row == Row("b.csv, baris 2", {"No": "2", "Isi Laporan": "b"})
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@given(places=st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_no_broken_archive_makes_it_fail(method: int, places: list[tuple[int, int]]) -> None:
+    data = bytearray(
+        zipped({"a.csv": "No,Isi Laporan\n" + "1,lampu mati\n" * 30, "b.csv": "No,Isi Laporan\n2,b\n"}, method)
+    )
+    for place, byte in places:
+        data[-1 - place % len(data)] = byte
+    table(bytes(data), "a.zip")
+
+
+def test_what_people_photograph_and_record_is_no_table() -> None:
+    beside = ("a.jfif", "b.HEIF", "c.3gp", "d.opus", "e.tif", "f.bmp", "g.webm")
+    assert len(table(zipped({"a.csv": "No,Isi Laporan\n1,a\n", **dict.fromkeys(beside, "x")}), "a.zip")) == 1
+
+
+def test_a_header_that_comes_again_is_no_report() -> None:
+    one = "No;Isi Laporan;Lain\n{0};laporan {0};\n"
+    assert [row.cells for row in table(one.format(1) + one.format(2)) if isinstance(row, Row)] == [
+        {"No": "1", "Isi Laporan": "laporan 1"}, {"No": "2", "Isi Laporan": "laporan 2"},
+    ]  # fmt: skip
+
+
+def test_a_column_without_a_name_or_with_one_that_is_there_twice_may_be_declared() -> None:
+    needed = (("No",), ("Isi (2)",), ("kolom 4",))
+    [row] = table("No,Isi,Isi,,Lain\n1,a,b,c,\n", required=needed, mapped=frozenset(("no", "isi(2)", "kolom4")))
+    assert row == Row("baris 2", {"No": "1", "Isi": "a", "Isi (2)": "b", "kolom 4": "c"})
+
+
+def test_a_member_without_a_name_is_read_as_any_other() -> None:
+    data = zipped({"aaaa.csv": "No,Isi Laporan\n1,a\n", "b.csv": "No,Isi Laporan\n2,b\n"}).replace(
+        b"aaaa.csv", b"\0aaa.csv"
+    )
+    assert table(data, "a.zip") == [
+        Row("baris 2", {"No": "1", "Isi Laporan": "a"}), Row("b.csv, baris 2", {"No": "2", "Isi Laporan": "b"}),
+    ]  # fmt: skip
+
+
+def test_utf_16_is_known_without_its_mark() -> None:
+    [row] = table("No;Isi Laporan\r\n1;lampu mati di café\r\n".encode("utf-16-le"))
+    assert row == Row("baris 2", {"No": "1", "Isi Laporan": "lampu mati di café"})

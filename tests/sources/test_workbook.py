@@ -47,7 +47,7 @@ def table(data: bytes, name: str = "a.xlsx", **options: Any) -> list[Row | Aside
     needed = {"required": (("No",), ("Isi",)), "mapped": frozenset(("no", "isi"))}
     found = read(io.BytesIO(data), name, Layout(**(needed | options)))
     # What lies beside them in a ZIP: tests/sources/test_attached.py.
-    return [item._replace(beside=None) if isinstance(item, Row) else item for item in found]
+    return [item._replace(beside=()) if isinstance(item, Row) else item for item in found]
 
 
 SHEET1 = "xl/worksheets/sheet1.xml"
@@ -274,3 +274,19 @@ def test_a_cell_of_ten_million_letters_is_set_aside_and_the_rest_goes_on() -> No
     assert isinstance(found[0], Row) and found[0].problem == TOO_LONG
     assert sum(map(len, found[0].cells.values())) == 1_000_000
     assert found[1] == plain()[1]
+
+
+def test_the_last_day_that_there_is_does_not_end_the_sheet() -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for value in (datetime(2026, 5, 4), 2_958_465.99999999, datetime(2026, 5, 5)):
+        sheet.append([value])
+    sheet["A2"].number_format = "yyyy-mm-dd"
+    out = io.BytesIO()
+    book.save(out)
+    with workbook.opened(out) as opened:
+        assert [record.cells for record in opened.records("Sheet")] == [
+            ["2026-05-04"],
+            ["9999-12-31 23:59:59"],
+            ["2026-05-05"],
+        ]

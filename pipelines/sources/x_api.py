@@ -108,6 +108,8 @@ class XApi:
                 raise http.not_json(self._api, response.status_code)
             if "errors" in body and "data" not in body and "meta" not in body:
                 raise http.by_status(self._api, 404, _detail({}, records(body["errors"])), _ADVICE)
+            if not isinstance(body.get("meta"), dict):  # each page has it, an empty one too: this is no last page
+                raise self.error("answered 200 with something that is not a list", retry_after=60.0)
 
         # return_type dict: tweepy's own objects fail on answers that lack a field
         client = tweepy.Client(bearer_token=token, return_type=dict, wait_on_rate_limit=False)

@@ -148,6 +148,7 @@ class _Walk:
         self.seen: dict[str, list[Any]] = dict(state.get("seen", {}))  # key -> [version, Unix time it was made]
         self.gaps: list[dict[str, str]] = list(state.get("gaps", []))
         self.walk = deepcopy(state.get("pass")) or _new_pass(now())
+        self.asked: set[tuple[Any, ...]] = set()  # pages; one that comes again leads in a circle
 
     def run(self) -> Iterator[Batch]:
         """A Batch for each page that brings something; the last one moves `since`."""
@@ -155,6 +156,7 @@ class _Walk:
         while self.walk["edge"] < len(self.edges):
             edge = self.edges[self.walk["edge"]]
             item = self.walk["comments"][0] if self.walk["comments"] else None
+            self.asked.add(_page(edge, *(item or (None, self.walk["place"]))))
             try:
                 page = self._below(edge, *item) if item else self._listed(edge)
             except http.Refused as refused:
@@ -164,6 +166,7 @@ class _Walk:
                     # A place in a list is good for a while only. What is known is in `seen`, but a page
                     # of known comments no longer means that those below it are known.
                     self.walk, restarted = _new_pass(self.now(), deep=True), True
+                    self.asked = set()
                     continue
                 else:
                     raise
@@ -262,25 +265,27 @@ class _Walk:
         """Move the pass behind `page`; fresh: keys in it that were not known."""
         walk = self.walk
         if walk["comments"]:
-            item, place = walk["comments"].pop(0)
-            further = self._place_after(page, place)
+            item, _ = walk["comments"].pop(0)
+            further = self._place_after(page, edge, item)
             if further and (fresh or walk["deep"]) and not _ended(page, edge):
                 walk["comments"].insert(0, [item, further])
         else:
             for item in records(page["data"]):
                 below = record(item.get("messages" if edge == _TALKS else "comments"))
                 news = {word(c.get("id")) for c in records(below.get("data"))} & fresh
-                further = self._place_after(below, None)
+                further = self._place_after(below)
                 if further and word(item.get("id")) and (news or walk["deep"]) and not _ended(below, edge):
                     walk["comments"].append([item["id"], further])
-            walk["place"] = self._place_after(page, walk["place"])
+            walk["place"] = self._place_after(page, edge)
             walk["listed"] = walk["place"] is None
         if walk["listed"] and not walk["comments"]:
             walk |= {"edge": walk["edge"] + 1, "place": None, "listed": False}
 
-    def _place_after(self, page: dict[str, Any], place: dict[str, str] | None) -> dict[str, str] | None:
-        """How to ask for the page behind `page`, None behind the last. Never Facebook's own address of
-        it, which holds the token."""
+    def _place_after(
+        self, page: dict[str, Any], edge: str | None = None, item: str | None = None
+    ) -> dict[str, str] | None:
+        """How to ask for the page behind `page`, None behind the last; of which list, unless it came along in
+        another. Never Facebook's own address of it, which holds the token."""
         paging = record(page.get("paging"))
         following = paging.get("next")
         if not isinstance(following, str):
@@ -288,10 +293,14 @@ class _Walk:
         after = word(record(paging.get("cursors")).get("after"))
         query = dict(parse_qsl(urlsplit(following).query))
         further = {"after": after} if after else {k: query[k] for k in _PLACES if k in query}
-        if not further or further == place:
+        if not further or _page(edge, item, further) in self.asked:
             said = "names no further page, or the same one twice; the next pull tries again"
             raise TransientError(self.graph.say(said))
         return further
+
+
+def _page(edge: str | None, item: str | None, place: dict[str, str] | None) -> tuple[Any, ...]:
+    return edge, item, *sorted((place or {}).items())
 
 
 def _ended(page: dict[str, Any], edge: str) -> bool:

@@ -29,7 +29,8 @@ from pipelines.sources.mail_text import clean, has_forward, header_text, html_te
 
 T = TypeVar("T")
 
-_DEPTH, _FILES, _MULTIPARTS, _LINES, _HEADER = 20, 100, 30, 500_000, 4000  # beyond: a mail made to hurt
+_DEPTH, _FILES, _LINES, _HEADER = 20, 100, 500_000, 4000  # beyond: a mail made to hurt
+_COST = 15_000_000  # lines times multiparts, which the parser may look for in each line: some seconds
 # What the parser is known to raise on odd mail: bad parameters, codecs, addresses, deep nesting.
 _ODD = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError)
 _TYPES = MimeTypes(filenames=())  # built in, so that every machine says the same
@@ -162,7 +163,8 @@ def _or(default: T, call: Callable[[], T]) -> T:
 
 
 def _parse(raw: bytes) -> Part:
-    if raw.count(b"\n") <= _LINES and raw.lower().count(b"multipart/") <= _MULTIPARTS:
+    lines, multiparts = raw.count(b"\n"), raw.lower().count(b"multipart/")
+    if lines <= _LINES and lines * multiparts <= _COST:
         mail: Part | None = _or(None, lambda: message_from_bytes(raw, policy=_POLICY))
         if mail is not None and mail.keys():
             return mail

@@ -21,7 +21,8 @@ _MAX_HTML, _MAX_TAGS = 1_000_000, 15_000
 # Python knows codecs that are no charsets (punycode, unicode_escape), some of them slow.
 _CHARSET = re.compile(r"(?:utf|iso|latin|windows|cp|koi8|big5|gb|euc|shift|s?jis|ks|mac|tis)[\w.:-]{0,30}")
 _SEVEN_BIT = ("utf-7", "utf7", "iso-2022", "hz")  # charsets whose bytes all look like ASCII
-_GUESSES = ["cp1252", "utf_16_le", "utf_16_be", "gb18030", "big5", "shift_jis", "euc_kr", "cp1256", "koi8_r"]
+_GUESSES = ["cp1252", "gb18030", "big5", "shift_jis", "euc_kr", "cp1256", "koi8_r"]
+_WIDE = ["utf_16_le", "utf_16_be"]  # a short text of any charset reads as Chinese in them; ours would hold NUL
 
 
 def text_of(data: bytes, charset: str | None) -> str:
@@ -50,7 +51,7 @@ def _guessed(data: bytes, declared: str) -> str:
             pass
     from charset_normalizer import from_bytes  # here: few mails need it
 
-    best = from_bytes(data[:4000], cp_isolation=_GUESSES).best()
+    best = from_bytes(data[:4000], cp_isolation=_GUESSES + (_WIDE if b"\0" in data else [])).best()
     return clean(data.decode(best.encoding if best else "cp1252", "replace"))
 
 

@@ -34,7 +34,10 @@ _WAIT = 60.0
 # A dead connection, and what imapclient stumbles into where an answer is not what it expects.
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, LookupError)
 _BROKE_OFF = "broke off"
-_PASSING = {"UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG", _BROKE_OFF}  # refusals that pass by themselves (RFC 5530)
+_BUSY = {"UNAVAILABLE", "LIMIT", "INUSE", "OVERQUOTA", "THROTTLED"}  # RFC 5530; the last two: Gmail's limits
+_PASSING = _BUSY | {"SERVERBUG", _BROKE_OFF}  # refusals that pass by themselves
+# How Exchange and Gmail say so without a code
+_BUSY_WORDS = re.compile(r"throttled|server unavailable|not connected|too many simultaneous connections", re.IGNORECASE)
 
 
 class Found(NamedTuple):
@@ -107,7 +110,9 @@ class Mailbox:
             return {}
         try:
             answer = self._ask(self._client.fetch, uids, [item, "INTERNALDATE"])
-        except _Refused:
+        except _Refused as refused:
+            if refused.code in _BUSY:  # else every mail would land as one that cannot be read
+                raise self._not_now("hand over mails", refused.code) from None
             # One mail that is gone or damaged makes the server refuse all that were asked for.
             if len(uids) > 1:
                 return {uid: found for one in uids for uid, found in self._fetch([one], item).items()}
@@ -129,7 +134,10 @@ class Mailbox:
             return self._ask(call, *args)
         except _Refused as refused:
             code = refused.code
-        raise TransientError(f"{self.key}: the mail server refused to {what}{_shown(code)}; the next pull tries again")
+        raise self._not_now(what, code)
+
+    def _not_now(self, what: str, code: str) -> TransientError:
+        return _later(f"{self.key}: the mail server refused to {what}{_shown(code)}")
 
     def _ask(self, call: Callable[..., T], *args: Any, **kw: Any) -> T:
         """`call`, its failures told without a word of any mail. Raises _Refused or TransientError."""
@@ -341,6 +349,8 @@ def _later(what: str) -> TransientError:
 
 def _code(error: BaseException) -> str:
     """The reason in brackets, and nothing else of what the server said: that may quote a mail."""
+    if _BUSY_WORDS.search(str(error)[:500]):
+        return "UNAVAILABLE"
     found = re.search(r"\[([A-Z][A-Z0-9-]{2,30})\]", str(error)[:500])
     return found[1] if found else ""
 

@@ -184,6 +184,7 @@ class _Pass:
         self.since: str | None = state.get(self.since_key)
         self.walk = dict(self.state.get("pass") or _new_pass(leg))
         self.last = state  # what landed last
+        self.tokens = {self.walk["next_token"]}  # of pages asked for; one that comes again leads in a circle
         self.seen = {i for _, key in _KEYS.values() for i in state.get(key, ())} | set(self.walk["ids"])
 
     def run(self) -> Generator[Batch, None, dict[str, Any]]:
@@ -199,6 +200,7 @@ class _Pass:
                 if refused.status == 400 and walk["next_token"] and not restarted:
                     restarted = True  # the page token is no longer good
                     walk |= _new_pass(self.leg, walk["ids"])
+                    self.tokens = set()
                 elif refused.status == 400 and self.leg == "query" and not heard and not walk["next_token"]:
                     self._miss("query", self.x.now() - _SEARCH_DAYS)  # X does not search so far back
                 else:
@@ -213,10 +215,11 @@ class _Pass:
             paid = self._charge(posts, body)
             self.seen |= set(walk["ids"]) | {i for p in fresh if (i := id_of(p))}
             token = word(record(body.get("meta")).get("next_token"))
-            if token and token == walk["next_token"]:
+            if token in self.tokens - {None}:
                 raise self.x.error("gave the same page twice; the next pull tries again", retry_after=60.0)
             if token:
                 walk["next_token"] = token
+                self.tokens.add(token)
             elif not self._goes_on_in_search():
                 after = self._done()
                 if messages or after != self.last:

@@ -22,18 +22,13 @@ _LONGEST_WAIT = 3600.0  # a limit's window is 15 minutes; a reset further off is
 _SKEW = timedelta(seconds=5)  # less is the age of an answer
 
 _FIELDS = (
-    "created_at,author_id,conversation_id,geo,lang,{note},edit_controls,{edits},{refs},"
-    "in_reply_to_user_id,entities,attachments,public_metrics,possibly_sensitive,withheld"
+    "created_at,conversation_id,geo,lang,edit_controls,entities,attachments,public_metrics,possibly_sensitive,withheld,"
 )
-_NAMES = {
-    "tweet": {"note": "note_tweet", "edits": "edit_history_tweet_ids", "refs": "referenced_tweets"},
-    "post": {"note": "note_post", "edits": "edit_history_post_ids", "refs": "referenced_posts"},
-}
+# Since August 2026 the ids of what a post refers to come with their expansions, and are refused as fields
+_OWN_FIELDS = {"tweet": "note_tweet,author_id,referenced_tweets,in_reply_to_user_id", "post": "note_post"}
+# Not the edit history: its ids come with every post, and its expansion brings earlier versions, each paid for
 _EXPANSIONS = "author_id,geo.place_id,attachments.media_keys,in_reply_to_user_id,"
-_REFERRED = {
-    "tweet": "referenced_tweets.id,referenced_tweets.id.author_id,edit_history_tweet_ids",
-    "post": "referenced_posts,edit_history_post_ids",
-}
+_REFERRED = {"tweet": "referenced_tweets.id,referenced_tweets.id.author_id", "post": "referenced_posts"}
 _OTHER_FIELDS = {
     "user_fields": "username,name,location,created_at,verified,protected",
     "place_fields": "full_name,name,country_code,place_type,geo,contained_within",
@@ -55,7 +50,7 @@ class XApi:
 
     def __init__(self, stream: Stream, now: Callable[[], datetime]) -> None:
         self._dialect = stream.options.get("dialect", "tweet")
-        if self._dialect not in _NAMES:
+        if self._dialect not in _REFERRED:
             raise SettingsError(f'{stream.key}: dialect must be "tweet" or "post", not {self._dialect!r}')
         token = http.token_of(stream, "bearer_env", "X bearer token")
         self._api, self._now = http.Api(stream.key, "X", (token,)), now
@@ -97,7 +92,7 @@ class XApi:
             raise self._full((until - self.now()).total_seconds())
         self._asking = endpoint
         # tweepy knows no post.fields, but sends what it does not know
-        fields = _FIELDS.format(**_NAMES[self._dialect])
+        fields = _FIELDS + _OWN_FIELDS[self._dialect]
         how |= {"tweet_fields" if self._dialect == "tweet" else "post.fields": fields, **_OTHER_FIELDS}
         how["expansions"] = _EXPANSIONS + _REFERRED[self._dialect]
         return self._api.ask(call, *args, **how)
@@ -113,6 +108,8 @@ class XApi:
                 raise http.not_json(self._api, response.status_code)
             if "errors" in body and "data" not in body and "meta" not in body:
                 raise http.by_status(self._api, 404, _detail({}, records(body["errors"])), _ADVICE)
+            if not isinstance(body.get("meta"), dict):  # each page has it, an empty one too: this is no last page
+                raise self.error("answered 200 with something that is not a list", retry_after=60.0)
 
         # return_type dict: tweepy's own objects fail on answers that lack a field
         client = tweepy.Client(bearer_token=token, return_type=dict, wait_on_rate_limit=False)

@@ -19,6 +19,16 @@ from tests.peers.api_server import Answer, ApiServer, Asked
 _EPOCH_MS = 1_288_834_974_657
 _PROBLEMS = "https://api.x.com/2/problems"
 _PRICES = {"posts": 0.005, "owned": 0.001, "users": 0.010, "media": 0.005}
+# What post.fields may name (openapi 2.167); the ids of what a post refers to come with its expansions
+_POST_FIELDS = set(
+    "attachments author_id context_annotations conversation_id created_at display_text_range edit_controls entities geo"
+    " id lang note_post possibly_sensitive public_metrics reply_settings source text withheld".split()
+)
+_BY_EXPANSION = {
+    "author_id": "author_id",
+    "in_reply_to_user_id": "in_reply_to_user_id",
+    "referenced_posts": "referenced_tweets",
+}
 _RENAMED = {
     "note_tweet": "note_post",
     "edit_history_tweet_ids": "edit_history_post_ids",
@@ -109,6 +119,8 @@ class XEmulator(ApiServer):
         names = "post" if "post.fields" in query else "tweet"
         if self.dialect and names != self.dialect:
             return _invalid(f"{names}.fields", query.get(f"{names}.fields", ""))
+        if names == "post" and (unknown := set(query["post.fields"].split(",")) - _POST_FIELDS):
+            return _invalid("post.fields", ",".join(sorted(unknown)))
         size = int(query.get("max_results", "10"))
         if not (5 if mentions else 10) <= size <= 100:
             return _invalid("max_results", str(size))
@@ -154,24 +166,23 @@ class XEmulator(ApiServer):
         expansions = set(query.get("expansions", "").split(","))
         if names == "post":
             asked |= {old for old, new in _RENAMED.items() if new in asked}
-            if "author_id" in expansions:
-                asked.add("author_id")
+            asked |= {field for expansion, field in _BY_EXPANSION.items() if expansion in expansions}
         data = [{k: v for k, v in p.items() if k in asked} for p in page]
+        referred = {r["id"] for p in page for r in p.get("referenced_tweets", ())}
+        versions = {i for p in page for i in p.get("edit_history_tweet_ids", ())}
         wanted = {
-            "users": ("id", "author_id", {p.get("author_id") for p in page}),
-            "places": ("id", "geo.place_id", {p.get("geo", {}).get("place_id") for p in page}),
-            "media": ("media_key", "attachments.media_keys", {
+            "author_id": ("users", "id", {p.get("author_id") for p in page}),
+            "geo.place_id": ("places", "id", {p.get("geo", {}).get("place_id") for p in page}),
+            "attachments.media_keys": ("media", "media_key", {
                 key for p in page for key in p.get("attachments", {}).get("media_keys", ())
             }),
-            "tweets": ("id", "referenced_posts" if names == "post" else "referenced_tweets.id", {
-                r["id"] for p in page for r in p.get("referenced_tweets", ())
-            }),
+            "referenced_posts" if names == "post" else "referenced_tweets.id": ("tweets", "id", referred),
+            f"edit_history_{names}_ids": ("tweets", "id", versions),
         }  # fmt: skip
-        includes = {
-            kind: found
-            for kind, (key, expansion, ids) in wanted.items()
-            if expansion in expansions and (found := [o for o in self.other[kind] if o[key] in ids])
-        }
+        includes: dict[str, list[dict[str, Any]]] = {}
+        for expansion, (kind, key, ids) in wanted.items():
+            if expansion in expansions and (found := [o for o in self.other[kind] if o[key] in ids]):
+                includes.setdefault(kind, []).extend(found)
         if names == "post":
             data = [{_RENAMED.get(k, k): v for k, v in p.items()} for p in data]
             if "tweets" in includes:

@@ -67,6 +67,17 @@ def test_the_ledger_holds_what_x_bills_posts_authors_media_and_posts_referred_to
         assert reader.spend == x.bill == {"2026-10-07": {"posts": 25, "users": 10, "media": 1, "usd": 0.23}}
 
 
+@pytest.mark.parametrize("dialect", ["tweet", "post"])
+def test_earlier_versions_of_a_post_are_not_paid_for(dialect: str) -> None:
+    with emulator(NOON) as x:
+        first, second = said(NOON - timedelta(minutes=9), 1), said(NOON - timedelta(minutes=8), 1)
+        x.posts = [second | {"edit_history_tweet_ids": [first["id"], second["id"]]}]
+        x.other["tweets"].append(first)
+        reader = Reader(x, dialect=dialect)
+        reader.pull()
+        assert reader.spend == x.bill == {"2026-10-07": {"posts": 1, "users": 1, "usd": 0.015}}
+
+
 def test_mentions_of_the_owners_account_cost_a_fifth() -> None:
     with emulator(NOON) as x:
         x.owner, x.posts = True, [said(NOON, 1)]

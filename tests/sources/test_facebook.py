@@ -221,6 +221,15 @@ def test_a_next_page_that_is_nowhere_is_an_error_and_not_the_end(graph: GraphEmu
         pull(graph)
 
 
+def test_pages_that_lead_to_each_other_end_the_pull(graph: GraphEmulator) -> None:
+    graph.lists["feed"] = [post(n, n) for n in range(1, 9)]
+    for after in ("A1", "A2", "A1"):
+        further = {"cursors": {"after": after}, "next": f"https://graph.facebook.com/x?after={after}"}
+        graph.faults.append(Fault(body={"data": [post(1, 1)], "paging": further}))
+    with pytest.raises(TransientError, match="same one twice"):
+        pull(graph)
+
+
 # --- errors ---------------------------------------------------------------------------------
 
 

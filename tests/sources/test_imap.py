@@ -365,6 +365,7 @@ OPENED = (*HELLO, LOGGED_IN, EXAMINED, CAPABILITY)
         ((b"* BYE [UNAVAILABLE] penuh\r\n",), TransientError, "UNAVAILABLE"),
         ((b"omong kosong\r\n",), TransientError, "mail server"),
         ((*HELLO, b"TAG NO [UNAVAILABLE] nanti\r\n"), TransientError, "UNAVAILABLE"),
+        ((*HELLO, b"TAG NO [ALERT] Too many simultaneous connections. (Failure)\r\n"), TransientError, "UNAVAILABLE"),
         ((*HELLO, b"TAG NO salah\r\n"), PermanentError, "KANAL_TEST_PASSWORD"),
         ((*HELLO, b"CLOSE"), TransientError, "broke off at the login"),
         ((*HELLO, LOGGED_IN, b"* 0 EXISTS\r\nTAG OK siap\r\n"), PermanentError, "no UIDVALIDITY"),
@@ -386,6 +387,31 @@ def test_nobody_at_the_address_is_a_reason_to_wait() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(TransientError, match=f"127.0.0.1:{port}"):
         pull(plain(port))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b"NO [OVERQUOTA] Account exceeded command or bandwidth limits.",  # Gmail
+        b"NO [UNAVAILABLE] nanti",
+        b"NO Server Unavailable. 15",  # Exchange, and the two below
+        b"BAD Request is throttled. Suggested Backoff Time: 178755 milliseconds",
+        b"BAD User is authenticated but not connected.",
+    ],
+)
+def test_a_server_that_hands_over_no_mail_for_now_is_asked_again(refusal: bytes) -> None:
+    lines = (
+        *OPENED,
+        b"* SEARCH 7\r\nTAG OK siap\r\n",
+        b"* 1 FETCH (UID 7 RFC822.SIZE 50)\r\nTAG OK siap\r\n",
+        b"TAG %s\r\n" % refusal,
+        b"TAG OK siap\r\n",
+        b"* SEARCH 7\r\nTAG OK siap\r\n",
+        b"* BYE\r\nTAG OK siap\r\n",
+    )
+    with fake_server(*lines) as port, pytest.raises(TransientError, match="refused to hand over mails") as caught:
+        pull(plain(port))
+    assert caught.value.retry_after
 
 
 def test_a_mail_the_server_does_not_hand_over_waits_for_a_person_and_stops_no_other() -> None:

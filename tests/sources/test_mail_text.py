@@ -31,6 +31,12 @@ def test_text_survives_a_wrong_charset(declared: str, used: str) -> None:
     assert text_of(text.encode(used), declared) == text
 
 
+@pytest.mark.parametrize("text", ["Jalan\u2019", "Jalan \u00e9", "Sampah\u2026", "mati\u2019", "\u00e9"])
+@pytest.mark.parametrize("declared", [None, "utf-8", "x-tidak-dikenal"])
+def test_a_few_words_are_not_taken_for_chinese(text: str, declared: str | None) -> None:
+    assert text_of(text.encode("cp1252"), declared) == text
+
+
 @pytest.mark.parametrize(
     ("raw", "text"),
     [

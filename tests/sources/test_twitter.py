@@ -273,6 +273,17 @@ def test_a_broken_answer_is_transient(x: XEmulator, fault: Fault) -> None:
         pull(x)
 
 
+@pytest.mark.parametrize("body", [{}, {"title": "Service Unavailable", "status": 503}, {"data": []}])
+def test_an_answer_that_is_no_list_is_not_the_last_page(x: XEmulator, body: dict[str, Any]) -> None:
+    x.posts = [ago(n) for n in range(1, 13)]
+    x.faults.extend([None, Fault(body=body)])
+    read: list[Batch] = []
+    with pytest.raises(TransientError, match="not a list"):
+        read.extend(twitter.pull(stream_of(x), None, now=lambda: NOW))
+    read = list(islice(twitter.pull(stream_of(x), None, now=lambda: NOW), 1))
+    assert ids([*read, *pull(x, read[-1].cursor)]) == [p["id"] for p in x.posts]
+
+
 def test_a_wrong_token_is_permanent(x: XEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KANAL_UJI_X", "lain")
     with pytest.raises(PermanentError, match="answered 401: Unauthorized"):

@@ -119,6 +119,16 @@ def test_a_page_that_leads_to_itself_ends_the_pull_and_loses_nothing(x: XEmulato
     assert ids([*read, *pull(x, read[-1].cursor, user_id=USER)]) == [p["id"] for p in x.posts]
 
 
+def test_pages_that_lead_to_each_other_end_the_pull_and_lose_nothing(x: XEmulator) -> None:
+    x.posts = [ago(n, "lampu mati") for n in range(1, 26)]
+    here, there = (f"t{x.posts[n]['id']}z" for n in (9, 14))
+    x.faults.extend([None, *(Fault(body={"data": x.posts[10:15], "meta": {"next_token": t}}) for t in (there, here))])
+    read: list[Batch] = []
+    with pytest.raises(TransientError, match="the same page twice"):
+        read.extend(twitter.pull(stream_of(x, user_id=USER), None, now=lambda: NOW))
+    assert ids([*read, *pull(x, read[-1].cursor, user_id=USER)]) == [p["id"] for p in x.posts]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= samples/kanal.toml
-WORKERS ?= auto
+# one more than cores: some tests wait for servers, not for the processor
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export KANAL_CONFIG := $(CURDIR)/$(CONFIG)
 

@@ -58,17 +58,29 @@ class Knowledge:
 def load(settings: Settings) -> Knowledge:
     """Read models/, overlays and installed boundaries; what is learned of places is part of the version.
 
-    SettingsError names the file and entry at fault.
+    Files that still say what they said are not read anew: a run asks several times. SettingsError names the file and
+    entry at fault.
     """
-    models = settings.models_dir
-    files = [models / name for name in _FILES]
-    files += [*settings.registry_overlays, *settings.dialect_overlays, *settings.mapping_files]
     boundaries = places.boundaries_file(settings)
+    files = [settings.models_dir / name for name in _FILES]
+    files += [*settings.registry_overlays, *settings.dialect_overlays, *settings.mapping_files]
+    files += places.files(settings.gazetteer)
+    files += [path for path in (boundaries, *places.learned_files(settings)) if path.exists()]
     hashed = blake2b(digest_size=8)
-    learned = places.learned_files(settings)
-    own = [path for path in (boundaries, *learned) if path.exists()]
-    for path in [*files, *places.files(settings.gazetteer), *own]:
+    for path in files:
         hashed.update(entries.read(path))
+    key: tuple[Path | str, ...] = (*files, hashed.hexdigest())
+    if key not in _read:
+        _read.clear()  # one process seldom reads two states, and each is large
+        _read[key] = _judging_by(settings, boundaries, hashed.hexdigest())
+    return _read[key]
+
+
+_read: dict[tuple[Path | str, ...], Knowledge] = {}
+
+
+def _judging_by(settings: Settings, boundaries: Path, version: str) -> Knowledge:
+    models = settings.models_dir
     registry = channels(settings)
     looks = {c.id: (c.geo_tagged, c.responsible) for c in registry.values()}
     gazetteer = places.read(settings.gazetteer, boundaries, models / "evidence.toml")
@@ -92,7 +104,7 @@ def load(settings: Settings) -> Knowledge:
         gazetteer=gazetteer,
         matching=_matching(models / "matching.toml"),
         spam=_spam(models / "spam.toml"),
-        data_version=hashed.hexdigest(),
+        data_version=version,
     )
 
 

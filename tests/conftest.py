@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,42 @@ def model_cache(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def make_settings(tmp_path: Path, model_cache: Path) -> Callable[..., Settings]:
     """make_settings(toml text, name of the data folder) -> Settings; paths in the text start at tmp_path."""
+    return partial(_settings, tmp_path, model_cache)
 
-    def make(text: str, data: str = "data") -> Settings:
-        folder = tmp_path / data
-        folder.mkdir(exist_ok=True)
-        if not (folder / "models").exists():
-            (folder / "models").symlink_to(model_cache)
-        path = tmp_path / f"{data}.toml"
-        path.write_text(f'[kanal]\ndata_dir = "{data}"\nworkers = 1\n{text}', "utf-8")
-        return load_settings(path)
 
-    return make
+def _settings(place: Path, model_cache: Path, text: str, data: str = "data") -> Settings:
+    folder = place / data
+    folder.mkdir(exist_ok=True)
+    if not (folder / "models").exists():
+        (folder / "models").symlink_to(model_cache)
+    path = place / f"{data}.toml"
+    path.write_text(f'[kanal]\ndata_dir = "{data}"\nworkers = 1\n{text}', "utf-8")
+    return load_settings(path)
+
+
+Build = Callable[[Path, Callable[..., Settings]], Settings]
+
+
+@pytest.fixture(scope="session")
+def _built() -> dict[Build, tuple[Path, Path]]:
+    return {}
+
+
+@pytest.fixture
+def starting_from(
+    tmp_path: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory, _built: dict[Build, tuple[Path, Path]]
+) -> Callable[[Build], Settings]:
+    """starting_from(build) -> Settings over a copy of what build(folder, make_settings) made once for all tests."""
+
+    def start(build: Build) -> Settings:
+        if build not in _built:
+            place = tmp_path_factory.mktemp(build.__name__)
+            _built[build] = place, build(place, partial(_settings, place, model_cache)).path
+        place, path = _built[build]
+        shutil.copytree(place, tmp_path, symlinks=True, dirs_exist_ok=True)
+        return load_settings(tmp_path / path.name)
+
+    return start
 
 
 def stream_toml(channel: str, name: str, source: str, **options: Any) -> str:

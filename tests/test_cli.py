@@ -38,12 +38,16 @@ def told(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-@pytest.fixture
-def ran(tmp_path: Path, make_settings: Make) -> Settings:
-    write(tmp_path / "jaki" / "oktober.csv")
-    settings = make_settings(JAKI)
+def _ran(place: Path, make: Make) -> Settings:
+    write(place / "jaki" / "oktober.csv")
+    settings = make(JAKI)
     assert kanal("run", config=settings).exit_code == 0
     return settings
+
+
+@pytest.fixture
+def ran(starting_from: Callable[..., Settings]) -> Settings:
+    return starting_from(_ran)
 
 
 COMMANDS = (

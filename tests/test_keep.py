@@ -41,14 +41,18 @@ ONE_BY_ONE = JAKI.replace('name = "app"', 'name = "app"\nbatch_rows = 1')
 
 
 @pytest.fixture
-def ran(make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def ran(starting_from: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Six batches of one report loaded, one more waiting, and one of another stream."""
     monkeypatch.setattr(compaction, "_LEAST", 2)
-    settings = make_settings(ONE_BY_ONE + KELURAHAN)
-    write(tmp_path / "jaki" / "1.csv")
-    (tmp_path / "kelurahan").mkdir()
+    return starting_from(_ran)
+
+
+def _ran(place: Path, make: Callable[..., Settings]) -> Settings:
+    settings = make(ONE_BY_ONE + KELURAHAN)
+    write(place / "jaki" / "1.csv")
+    (place / "kelurahan").mkdir()
     assert not flow.run(settings, now=lambda: NOW).failures
-    write(tmp_path / "jaki" / "2.csv", [ROWS[0] | {"isi": "Lubangnya makin dalam", "diubah": "04/10/2026 10:00"}])
+    write(place / "jaki" / "2.csv", [ROWS[0] | {"isi": "Lubangnya makin dalam", "diubah": "04/10/2026 10:00"}])
     for stream in settings.streams:
         flow.land(settings, stream, run_id="r", now=lambda: NOW)
     return settings

@@ -70,12 +70,16 @@ def land(settings: Settings, at: datetime, **decision: Any) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture
-def ran(tmp_path: Path, make_settings: Make) -> Settings:
-    write(tmp_path / "jaki" / "oktober.csv", [*ROWS, VAGUE])
-    settings = make_settings(JAKI)
+def _ran(place: Path, make: Make) -> Settings:
+    write(place / "jaki" / "oktober.csv", [*ROWS, VAGUE])
+    settings = make(JAKI)
     assert not run(settings).failures
     return settings
+
+
+@pytest.fixture
+def ran(starting_from: Callable[..., Settings]) -> Settings:
+    return starting_from(_ran)
 
 
 TICKET = "category, agency_id, unit, kelurahan_code, place_method, review_reason, frozen, version"

@@ -14,7 +14,7 @@ Options in kanal.toml:
   secret_env      variable with the key or token that requests are checked with
   verify_token_env  variable with the word that Meta sends before anything else
   allow_from      addresses and networks that may send (["192.0.2.7", "198.51.100.0/24"]); whoever is
-                  named here, or proves himself, is not rate-limited; may send unsigned where the dialect has but a token
+                  named here is not rate-limited, and may send unsigned where the dialect has but a token
   spam_senders    senders whose messages are advertising (["TELKOMSEL"])
   codes           first words that call an office: a set of models/sms_codes.toml, or {WORD = "office"}
   handle, user_id our own account, for the dialect x_activity

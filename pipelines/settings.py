@@ -65,7 +65,7 @@ class Intake:
     monitors: tuple[str, ...] = ()
     per_second: float = 20.0
     burst: int = 100
-    max_body_bytes: int = 1_000_000
+    max_body_bytes: int = 4_000_000
     patience_seconds: float = 10.0
 
 
@@ -163,7 +163,7 @@ def secret(name: str | None, *, what: str) -> str:
     if not name:
         raise SettingsError(f"{what}: name the environment variable that holds it in kanal.toml")
     value = os.environ.get(name, "")
-    if not value:
+    if not value.strip():  # blanks too: an empty key would prove everybody
         raise SettingsError(f"{what}: environment variable {name} is not set")
     return value
 
@@ -250,7 +250,7 @@ def _intake(raw: Mapping[str, Any], path: Path) -> Intake:
         monitors=tuple(raw.get("monitors", ())),
         per_second=_number(raw, "per_second", 20, 0.1, 100_000, path, whole=False),
         burst=_number(raw, "burst", 100, 1, 1_000_000, path),
-        max_body_bytes=_number(raw, "max_body_bytes", 1_000_000, 1_000, 50_000_000, path),
+        max_body_bytes=_number(raw, "max_body_bytes", 4_000_000, 1_000, 50_000_000, path),
         patience_seconds=_number(raw, "patience_seconds", 10, 0.1, 300, path, whole=False),
     )
 

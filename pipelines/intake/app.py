@@ -29,7 +29,7 @@ from pipelines.contracts import Message, Stream, report_id_of
 from pipelines.errors import KanalError, RejectedMessage
 from pipelines.intake import signatures
 from pipelines.intake.committer import Committer
-from pipelines.intake.forms import MAX_BYTES, Page
+from pipelines.intake.forms import DRAINED, MAX_BYTES, Page
 from pipelines.intake.limits import Address, Buckets, Networks, Room, address_of, inside, networks
 from pipelines.intake.maps import Areas
 from pipelines.intake.metrics import Metrics
@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 
 HEADER_BYTES = 16_384
 _SLOWEST = 8_000  # bytes a second: a photo may take its time
-_BODIES = 64_000_000  # bytes of bodies in memory at once
+_BODIES = 64_000_000  # bytes of bodies in memory at once, of forms and of webhooks each
+_LONG = 64_000  # bytes beyond which a body is taken apart in a thread: others must not wait meanwhile
 _LOOPBACK = networks(("127.0.0.0/8", "::1"))
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -85,7 +86,7 @@ class Intake:
         self.metrics = Metrics()
         self.landing = Landing(settings.landing_dir)
         self.buckets = Buckets(settings.intake.per_second, settings.intake.burst)
-        self.room = Room(_BODIES)
+        self.room, self.form_room = Room(_BODIES), Room(_BODIES)  # what anybody may send must not fill the vendors'
         self.trusted = networks(settings.intake.trusted_proxies)
         self.monitors = (*_LOOPBACK, *networks(settings.intake.monitors))
         self.committers: dict[str, Committer] = {}
@@ -138,14 +139,14 @@ class Intake:
         except Refused as error:
             outcome = error.reason
             headers = _HEADERS | ({"retry-after": str(max(1, round(error.wait)))} if error.wait else {})
-            answer = Response(f"{error.detail or error.reason}\n", error.status, headers, "text/plain")
+            answer = _refusal(place, error.status, error.detail or error.reason, headers)
         except ClientDisconnect:
             outcome, answer = "gone", Response(status_code=400)
         except Exception as error:  # noqa: BLE001 - its text may quote what was sent, and goes nowhere
             where = traceback.extract_tb(error.__traceback__)[-1]
             at = f"{Path(where.filename).name} line {where.lineno}"
             log.error("%s: %s in %s", key, type(error).__name__, at)  # noqa: TRY400 - no traceback: it quotes too
-            outcome, answer = "error", Response("try again\n", 500, _HEADERS | {"retry-after": "5"}, "text/plain")
+            outcome, answer = "error", _refusal(place, 500, "try again", _HEADERS | {"retry-after": "5"})
         self.metrics.count("requests", stream=key, outcome=outcome)
         return answer
 
@@ -160,7 +161,7 @@ class Intake:
             return self._challenged(door, challenge, query)
         if request.method not in door.dialect.methods:
             raise Refused(405, "method")
-        body = await self._body(request, self.settings.intake.max_body_bytes)
+        body = await self._body(request, self.room, self.settings.intake.max_body_bytes)
         try:
             return await self._taken(request, door, query, body)
         finally:
@@ -180,9 +181,10 @@ class Intake:
             )
             if not signatures.proved(door.way, _secret(stream, "secret_env"), asked, self.now()):
                 raise Refused(403, "refused")
+            self.buckets.give(self._address(request))  # some vendors send no second time what was one too many
         try:
             received = webhook.Received(request.method, query, body)
-            if door.dialect.inlines:  # files are looked through: others must not wait meanwhile
+            if len(body) > _LONG:
                 taken = await asyncio.to_thread(webhook.take, door.dialect, received, self.now())
             else:
                 taken = webhook.take(door.dialect, received, self.now())
@@ -227,18 +229,18 @@ class Intake:
             if found is None:
                 raise Refused(404, "unknown")
             return found, "page"
-        body = await self._body(request, MAX_BYTES)
+        body = await self._body(request, self.form_room, MAX_BYTES, drained=DRAINED)
         try:
             try:  # photos are large: others must not wait while they are looked through
-                kind = request.headers.get("content-type", "")
-                message = await asyncio.to_thread(lambda: page.sent(form.read(body, kind), key, self.now()))
+                kind, cut = request.headers.get("content-type", ""), len(body) > MAX_BYTES
+                message = await asyncio.to_thread(lambda: page.sent(form.read(body, kind, cut=cut), key, self.now()))
             except ValueError:
                 raise Refused(400, "malformed") from None
             if isinstance(message, Response):
                 return message, "to mend" if message.status_code == 422 else "page"
             await self._land(page.stream, [message])
         finally:
-            self.room.give(len(body))
+            self.form_room.give(len(body))
         return page.to_thanks(message), "accepted"
 
     async def _land(self, stream: Stream, messages: Sequence[Message]) -> None:
@@ -249,28 +251,38 @@ class Intake:
         if repeated:
             self.metrics.count("messages", repeated, stream=stream.key, outcome="repeated")
 
-    async def _body(self, request: Request, most: int) -> bytes:
-        """The body, while there is room and time. Whoever calls gives its room back."""
-        held, chunks = 0, []
+    async def _body(self, request: Request, room: Room, most: int, *, drained: int = 0) -> bytes:
+        """The body, while there is room and time. Whoever calls gives its room back.
+
+        drained: a body up to this size is read to its end, and what it has beyond `most` dropped: browsers show no
+        answer before they have sent all. What comes back is longer than `most` then.
+        """
+        held, came, chunks = 0, 0, []
         declared = request.headers.get("content-length", "0")
-        if not declared.isdigit() or int(declared) > most:
+        if not declared.isdigit() or int(declared) > max(most, drained):
             raise Refused(413, "too large")
+        clock, patience = asyncio.get_running_loop().time, self.settings.intake.patience_seconds
+        end = clock() + patience
         try:
-            begin = asyncio.get_running_loop().time() + self.settings.intake.patience_seconds
-            async with asyncio.timeout_at(begin) as limit:
+            async with asyncio.timeout_at(end) as limit:
                 async for chunk in request.stream():
-                    if held + len(chunk) > most:
+                    came += len(chunk)
+                    if came > max(most, drained):
                         raise Refused(413, "too large")
-                    if not self.room.take(len(chunk)):
+                    # What came fast buys no rest: whoever holds room goes on sending, or gives it back.
+                    end = min(end + len(chunk) / _SLOWEST, clock() + patience)
+                    limit.reschedule(end)
+                    if held > most:
+                        continue
+                    if not room.take(len(chunk)):
                         raise Refused(503, "busy", wait=2)
                     held += len(chunk)
-                    limit.reschedule(begin + held / _SLOWEST)
                     chunks.append(chunk)
         except TimeoutError:
-            self.room.give(held)
+            room.give(held)
             raise Refused(408, "slow") from None
         except BaseException:  # a sender that left too: what it took of the room must not stay taken
-            self.room.give(held)
+            room.give(held)
             raise
         return b"".join(chunks)
 
@@ -321,6 +333,13 @@ class Intake:
             for committer in self.committers.values():
                 committer.close()
             await asyncio.gather(*tasks)
+
+
+def _refusal(place: object, status: int, told: str, headers: Mapping[str, str]) -> Response:
+    """What a sender reads who is refused: a word for machines, a page for citizens."""
+    if isinstance(place, Page):
+        return place.refused(status, headers)
+    return Response(f"{told}\n", status, dict(headers), "text/plain")
 
 
 def _secret(stream: Stream, option: str) -> str:

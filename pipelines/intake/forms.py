@@ -29,12 +29,14 @@ from pipelines.sources.attached import type_of
 from pipelines.sources.form import Sent
 
 MAX_BYTES = form.PHOTOS * form.PHOTO_BYTES + 500_000
+DRAINED = 100_000_000  # bytes of photos as phones make them, which are told to be too large
 _SOONEST, _LATEST = 3, 86_400  # seconds from opening the page to sending it
 _TOKEN = re.compile(r"([0-9]{1,12})\.([0-9a-f]{24})\.([0-9a-f]{64})")
 _NUMBER = re.compile(r"[0-9a-z]{16}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+\.[^@\s]+")
 _PHONE = re.compile(r"\+?[\d ().-]{7,}")
 _POINT = re.compile(r"(-?[0-9]{1,3}\.[0-9]{1,8}),(-?[0-9]{1,3}\.[0-9]{1,8}),([0-9]{1,5})")
+_PIXEL = re.compile(r"[0-9]{1,5}")
 _WHOLE = "semua"  # the map of the whole city
 _HERE = Path(__file__).parent
 _STYLE = (_HERE / "form.css").read_text("utf-8")
@@ -93,6 +95,12 @@ class Page:
             return self._shown(form_sent.fields, errors, self._token_again(form_sent, key, now), 422)
         return form.message_of(form_sent, number, now, self._place(form_sent.fields))
 
+    def refused(self, status: int, headers: Mapping[str, str]) -> Response:
+        """The page for a citizen whose request is not taken. Loading it again sends again what was typed."""
+        answer = self._html("refused", status, why=status, photos=form.PHOTOS, megabytes=form.PHOTO_BYTES // 1_000_000)
+        answer.headers.update(headers)
+        return answer
+
     def to_thanks(self, message: Message) -> Response:
         number = report_id_of(self.stream.channel, self.stream.name, message.source_ref)
         return RedirectResponse(f"{self.path}?diterima={number}", 303, _HEADERS)
@@ -102,13 +110,13 @@ class Page:
     def _step(self, form_sent: Sent, token: str) -> Response | None:
         """The page that another button than the one that sends asks for; None where it was that one."""
         fields = {**form_sent.fields, "tanda": token}
-        if form_sent.files:
+        if form_sent.files or form_sent.cut:
             fields["lagi"] = "ya"  # the browser does not keep them from page to page
         word, _, code = fields.get("langkah", "").partition(":")
         touched = next((w for w in WIDTHS if f"peta{w}.x" in fields), None)
         if touched:
             area = fields.get("di", "")
-            x, y = (int(n) if (n := fields.get(f"peta{touched}.{axis}", ""))[:5].isdigit() else 0 for axis in "xy")
+            x, y = (int(n) if _PIXEL.fullmatch(n := fields.get(f"peta{touched}.{axis}", "")) else 0 for axis in "xy")
             found = self.areas.at(area, touched, x, y)
             if found is None:
                 return self._map(area, fields, missed=True)
@@ -195,7 +203,12 @@ class Page:
             errors["telepon"] = "Tulis nomor telepon dengan angka, misalnya 0812 0000 0000, atau kosongkan."
         if text["email"] and not _EMAIL.fullmatch(text["email"]):
             errors["email"] = "Tulis alamat email yang lengkap, misalnya nama@contoh.id, atau kosongkan."
-        if len(form_sent.files) > form.PHOTOS:
+        if form_sent.cut:
+            errors["foto"] = (
+                f"Foto-fotonya terlalu besar: paling banyak {form.PHOTOS}, masing-masing sampai"
+                f" {form.PHOTO_BYTES // 1_000_000} MB. Kecilkan dulu, lalu pilih lagi."
+            )
+        elif len(form_sent.files) > form.PHOTOS:
             errors["foto"] = f"Paling banyak {form.PHOTOS} foto."
         elif any(len(file.data) > form.PHOTO_BYTES for file in form_sent.files):
             errors["foto"] = f"Foto lebih dari {form.PHOTO_BYTES // 1_000_000} MB. Kecilkan dulu, lalu pilih lagi."

@@ -47,6 +47,11 @@ def _parsed(text: str | None) -> Address:
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
+def _line(address: Address) -> object:
+    """What counts as one sender."""
+    return ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address
+
+
 class Buckets:
     """Token buckets by address. per_second: tokens that come back; burst: the most there are."""
 
@@ -56,7 +61,7 @@ class Buckets:
 
     def take(self, address: Address, now: float) -> float:
         """Take one token; 0 where there was one, else seconds until there is. now: monotonic seconds."""
-        key = ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address
+        key = _line(address)
         tokens, at = self._held.pop(key, (self._most, now))
         tokens = min(self._most, tokens + (now - at) * self._rate)
         taken = tokens >= 1
@@ -65,9 +70,15 @@ class Buckets:
             self._held.popitem(last=False)
         return 0.0 if taken else (1 - tokens) / self._rate
 
+    def give(self, address: Address) -> None:
+        """Give a token back: its request does not count."""
+        key = _line(address)
+        tokens, at = self._held.get(key, (self._most, 0.0))
+        self._held[key] = (min(self._most, tokens + 1), at)
+
 
 class Room:
-    """Bytes of bodies held in memory, by everybody together."""
+    """Bytes of bodies held in memory, by all who share it."""
 
     def __init__(self, most: int) -> None:
         self._left = most

@@ -122,5 +122,7 @@ def _end(*_: Any) -> None:
 
 def _logs_plainly() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Anybody may send what is no HTTP or no form, as often as he likes; the figures count what was refused.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

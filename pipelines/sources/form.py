@@ -55,10 +55,11 @@ class Upload(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A form as it came. fields: name -> text, the first of each."""
+    """A form as it came. fields: name -> text, the first of each. cut: there was more, too large to be taken."""
 
     fields: dict[str, str]
     files: list[Upload]
+    cut: bool = False
 
 
 def pull(stream: Stream, cursor: dict[str, Any] | None, *, now: Callable[[], datetime]) -> Iterator[Batch]:
@@ -75,12 +76,12 @@ def check(stream: Stream) -> None:
         raise SettingsError(f"{stream.key}: title must be a text")
 
 
-def read(body: bytes, content_type: str) -> Sent:
-    """A multipart form -> its fields and files. ValueError where it is none."""
+def read(body: bytes, content_type: str, *, cut: bool = False) -> Sent:
+    """A multipart form -> its fields and files; of one that was cut off, those that are whole. ValueError where it is none."""
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise ValueError("no multipart form")
-    sent, part = Sent({}, []), _Part()
+    sent, part = Sent({}, [], cut), _Part()
 
     def begin() -> None:
         part.begin()
@@ -107,7 +108,8 @@ def read(body: bytes, content_type: str) -> Sent:
     )
     try:
         parser.write(body)
-        parser.finalize()
+        if not cut:
+            parser.finalize()
     except FormParserError as error:
         raise ValueError("a form that is not whole") from error
     return sent

@@ -115,10 +115,13 @@ def take(dialect: Dialect, received: Received, now: datetime, origin: str = "web
         return _of_form(dialect, received, now, origin)
     try:
         body = json.loads(received.body)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        return _unreadable(dialect, received.body, now, origin)
+        found = _of_json(dialect, received.body, body, now, origin) if isinstance(body, dict) else None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):  # also what can be read, but not written again
+        found = None
+    return _unreadable(dialect, received.body, now, origin) if found is None else found
+
+
+def _of_json(dialect: Dialect, raw: bytes, body: dict[str, Any], now: datetime, origin: str) -> Taken:
     items = dialect.items_of(body)
     if len(items) > _MOST_ITEMS or (dialect.strict and not items):
         raise RejectedMessage(f"a request brings 1 to {_MOST_ITEMS} messages, not {len(items)}", stage="intake")
@@ -146,7 +149,7 @@ def take(dialect: Dialect, received: Received, now: datetime, origin: str = "web
             messages.append(x_posts.message_of(post, page, now, origin))
             continue
         media = files[place]
-        payload = received.body if len(items) == 1 and not dialect.inlines else to_bytes(dialect.alone(body, item))
+        payload = raw if len(items) == 1 and not dialect.inlines else to_bytes(dialect.alone(body, item))
         said = json.dumps(item.value, sort_keys=True)
         messages.append(replace(_message(dialect, item, said, payload, JSON, now, origin), media=media))
     return Taken(messages, len(items) - len(messages))
@@ -171,9 +174,8 @@ def form_item(payload: bytes) -> Item:
 
 def _message(dialect: Dialect, item: Item, said: str, payload: bytes, kind: str, now: datetime, origin: str) -> Message:
     own = plain(dialect.get(item, "id"))
-    known = own is not None and len(own) <= 200 and own.isprintable()
     return Message(
-        source_ref=own.strip() if own and known else f"isi:{short_hash(said)}",
+        source_ref=own.strip() if own and _known(own) else f"isi:{short_hash(said)}",
         version=short_hash(said),
         payload=payload,
         payload_type=kind,
@@ -181,6 +183,11 @@ def _message(dialect: Dialect, item: Item, said: str, payload: bytes, kind: str,
         occurred_at=_time(dialect, item),
         origin=origin,
     )
+
+
+def _known(own: str | None) -> bool:
+    """Whether a sender's id may be a key."""
+    return own is not None and len(own) <= 200 and own.isprintable()
 
 
 def _unreadable(dialect: Dialect, body: bytes, now: datetime, origin: str) -> Taken:
@@ -199,8 +206,8 @@ def _wrong(dialect: Dialect, item: Item) -> str | None:
         value = dialect.get(item, field)
         if not isinstance(value, str) or not value.strip():
             return f"{field} is missing, or is no text"
-    if len(str(dialect.get(item, "id"))) > 200:
-        return "id has more than 200 characters"
+    if not _known(plain(dialect.get(item, "id"))):
+        return "id has more than 200 characters, or one that cannot be printed"
     at = str(dialect.get(item, "time") or "").strip()
     if at and (_time(dialect, item) is None or not re.search(r"(?:[Zz]|[+-]\d\d:?\d\d)$", at)):
         return "time is not as 2026-11-26T09:30:00+07:00"

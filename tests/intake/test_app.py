@@ -165,6 +165,11 @@ def test_other_paths_and_methods_lead_nowhere(site: Site) -> None:
     assert [site.send(call)[0] for call in calls] == [404, 404, 404, 404, 405, 405]
 
 
+def test_a_body_that_nobody_would_read_is_not_answered_as_taken(site: Site) -> None:
+    target = f"/kirim/sms/kannel?token={SECRETS['UJI_KANNEL']}&id=k-post&from=081200000001"
+    assert site.send(Call("POST", target, b"Jalan rusak"))[0] == 405
+
+
 def test_metas_word_and_xs_challenge_are_answered(site: Site) -> None:
     word = SECRETS["UJI_KATA"]
     asked = Call("GET", f"/kirim/sms/whatsapp?hub.mode=subscribe&hub.verify_token={word}&hub.challenge=1158201444")
@@ -191,6 +196,7 @@ def test_metas_challenge_sends_no_page_back(site: Site) -> None:
         ([{"text": "x"}], b"message 0: id is missing, or is no text"),
         ([REPORT, {"id": "M-2", "text": " "}], b"message 1: text is missing, or is no text"),
         ([{"id": "M-2", "text": "x", "time": "2026-11-26 09:30"}], b"message 0: time is not as 2026-11-26T09:30:00+07:00"),
+        ([{"id": "M\n2", "text": "x"}], b"message 0: id has more than 200 characters, or one that cannot be printed"),
         ([{"id": "M-2", "text": "x", "lat": 200, "lon": 1}], b"message 0: lat and lon are no place on earth, or no numbers"),
         (["x"], b"message 0: it is no object"),
     ],
@@ -207,11 +213,11 @@ def test_a_vendors_broken_body_lands_for_quarantine(site: Site) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(site: Site) -> None:
-    big = Call("POST", "/kirim/lapor/mitra", b"x" * 1_000_001)
+    big = Call("POST", "/kirim/lapor/mitra", b"x" * 4_000_001)
     assert site.send(big)[0] == 413
     with socket.create_connection(("127.0.0.1", site.intake.port), 10) as raw:
         raw.sendall(b"POST /kirim/lapor/mitra HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(11):
+        for _ in range(41):
             raw.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
         assert b" 413 " in raw.recv(1000)
 
@@ -248,6 +254,25 @@ def test_one_address_may_send_so_much_and_another_goes_on(tmp_path: Path) -> Non
         assert [status("203.0.113.1") for _ in range(4)] == [(403, None)] * 3 + [(429, "10")]
         assert status("203.0.113.2") == (403, None)
         assert [status("192.0.2.7", "lokal")[0] for _ in range(5)] == [200] * 5
+
+
+def test_whoever_proves_himself_is_not_rate_limited(tmp_path: Path) -> None:
+    streams = {key: STREAMS[key] for key in ("sms/twilio", "lapor/mitra")}
+    settings = write_settings(tmp_path, "per_second = 0.1\nburst = 2\n", streams)
+    with running(settings, SECRETS) as intake:
+        assert [by_twilio(TWILIO | {"MessageSid": f"SM{n}"}).to(intake)[0] for n in range(5)] == [200] * 5
+        assert by_partner({"text": "x"}).to(intake)[0] == 400
+        wrong = Call("POST", "/kirim/sms/twilio", b"MessageSid=buruk", {"x-twilio-signature": "AAAA"})
+        assert [wrong.to(intake)[0] for _ in range(3)] == [403, 403, 429]
+
+
+def test_whoever_sent_much_and_stops_gives_its_room_back(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, "patience_seconds = 0.5\n")
+    with running(settings, SECRETS) as intake, socket.create_connection(("127.0.0.1", intake.port), 10) as raw:
+        raw.sendall(
+            b"POST /kirim/lapor/mitra HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 2_900_000
+        )
+        assert b" 408 " in raw.recv(1000)
 
 
 def test_slow_senders_are_let_go(tmp_path: Path) -> None:
@@ -318,6 +343,13 @@ def test_a_secret_that_is_not_set_keeps_it_from_starting(tmp_path: Path) -> None
     settings = write_settings(tmp_path, UNLIMITED, {"sms/kannel": STREAMS["sms/kannel"]})
     with pytest.raises(RuntimeError, match="environment variable UJI_KANNEL is not set"):
         start(settings, {})
+
+
+@pytest.mark.parametrize("key", ["sms/kannel", "lapor/sederhana", "sms/twilio", "sms/whatsapp"])
+def test_a_blank_secret_would_prove_everybody_and_keeps_it_from_starting(tmp_path: Path, key: str) -> None:
+    settings = write_settings(tmp_path, UNLIMITED, {key: STREAMS[key]})
+    with pytest.raises(RuntimeError, match=f"environment variable {STREAMS[key]['secret_env']} is not set"):
+        start(settings, SECRETS | {STREAMS[key]["secret_env"]: " \n"})
 
 
 def test_it_listens_beyond_this_machine_only_when_told_so_by_name(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,7 +29,7 @@ from pipelines.settings import Settings
 from pipelines.sources import form
 from pipelines.trace import ask, open_snapshot
 from tests.conftest import stream_toml
-from tests.intake.conftest import UNLIMITED, write_settings
+from tests.intake.conftest import SECRETS, UNLIMITED, by_partner, write_settings
 from tests.peers.chromium import Page, browser
 from tests.peers.intake import Intake, landed, running
 
@@ -189,11 +190,63 @@ def test_what_is_no_form_is_refused(site: Site) -> None:
     for body, kind in bodies:
         answer = requests.post(site.address, data=body, headers={"content-type": kind}, timeout=20)
         assert answer.status_code in (400, 422), body
-    assert requests.post(site.address, data=b"x" * 15_600_000, timeout=20).status_code == 413
     assert [requests.get(f"{site.address}?diterima={n}", timeout=20).status_code for n in ("<b>", "0" * 16)] == [
         404,
         200,
     ]
+
+
+def test_photos_too_large_to_be_read_cost_nothing_that_was_typed(site: Site) -> None:
+    token, before = site.old_token(), len(site.landed())
+    fields = {"tanda": token} | SAID | {"nama": "Warga Satu", "telepon": "0812 0000 0001"}
+    large = [(f"{n}.jpg", photo() + b"x" * 9_000_000) for n in range(3)]
+    answer = site.send(fields, *large)
+    assert answer.status_code == 422 and "Foto-fotonya terlalu besar: paling banyak 3" in answer.text
+    assert all(text in unescape(answer.text) for text in fields.values())
+    map_asked = site.send(fields | {"langkah": "peta:semua"}, *large)
+    assert map_asked.status_code == 200 and SAID["uraian"] in map_asked.text
+    assert len(site.landed()) == before
+
+
+def test_whoever_is_refused_reads_why_in_his_own_language(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, "per_second = 0.1\nburst = 3\npatience_seconds = 0.5\n", {})
+    settings.path.write_text(
+        settings.path.read_text() + stream_toml("balai_warga", "web", "form", secret_env="UJI_FORMULIR")
+    )
+    with running(settings, SECRET) as intake:
+        its = Site(settings, intake)
+        token = its.token()
+        time.sleep(TOO_FAST)
+        settings.data_dir.mkdir(exist_ok=True)
+        settings.landing_dir.write_text("no folder")
+        busy = its.send({"tanda": token} | SAID)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+        settings.landing_dir.unlink()
+        with socket.create_connection(("127.0.0.1", intake.port), 10) as raw:
+            raw.sendall(f"POST /lapor/{KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000001\r\n\r\n".encode())
+            large = ""
+            while "</html>" not in large:
+                large += raw.recv(10_000).decode()
+        assert " 413 " in large and "terlalu besar" in large
+        many = requests.get(its.address, timeout=20)
+        assert many.status_code == 429
+        for page in (busy.text, many.text):
+            assert "Laporan belum terkirim" in page and "muat ulang halaman ini" in page and 'lang="id"' in page
+        assert busy.headers["content-security-policy"] == many.headers["content-security-policy"]
+
+
+def test_forms_that_hold_all_they_may_keep_no_vendor_out(tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, UNLIMITED)
+    settings.path.write_text(
+        settings.path.read_text() + stream_toml("balai_warga", "web", "form", secret_env="UJI_FORMULIR")
+    )
+    with running(settings, SECRETS | SECRET) as intake, ExitStack() as held:
+        head = f"POST /lapor/{KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 15400000\r\n\r\n".encode()
+        for size in (15_000_000, 15_000_000, 15_000_000, 15_000_000, 3_999_990):
+            raw = held.enter_context(socket.create_connection(("127.0.0.1", intake.port), 10))
+            raw.sendall(head + b"x" * size)
+        time.sleep(0.5)
+        assert by_partner({"id": "M-1", "text": "Lampu jalan mati"}).to(intake)[0] == 200
 
 
 def test_the_page_may_load_nothing_run_nothing_and_stand_in_no_frame(site: Site) -> None:
@@ -239,11 +292,11 @@ def test_every_field_has_a_name_and_the_keyboard_reaches_them_in_order(site: Sit
         "lokasi",
         "kelurahan",
         "kategori",
-        "foto",
         "nama",
         "telepon",
         "email",
         "rahasia",
+        "foto",
         "BUTTON",
     ]
 

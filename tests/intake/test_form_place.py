@@ -191,6 +191,9 @@ def test_a_place_that_was_made_up_is_not_believed(site: Site) -> None:
     steps = ["peta:99", "peta:<b>", "pilih:99", "pilih:", "hapus", "kembali", "peta:"]
     assert [site.send({"tanda": token, "langkah": step} | SAID).status_code for step in steps] == [200] * len(steps)
     touched = site.send({"tanda": token, "peta320.x": "99999999", "peta320.y": "-1", "di": "<b>"} | SAID)
+    for pixel in ("9" * 4000, "12345x", "²"):
+        at = {"tanda": token, "peta320.x": pixel, "peta320.y": pixel, "di": TEBET}
+        assert site.send(at | SAID).status_code == 200, pixel
     assert touched.status_code == 200 and SAID["uraian"] in unescape(touched.text) and "<b>" not in touched.text
     assert site.landed() == []
     assert site.send({"tanda": token, "kelurahan": TEBET_BARAT} | SAID).status_code == 200

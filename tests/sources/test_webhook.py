@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -116,7 +117,54 @@ def test_whatsapps_other_kinds_bring_files_places_and_buttons() -> None:
     with pytest.raises(RejectedMessage, match="titik lokasi"):
         read("whatsapp", pin)
     with pytest.raises(RejectedMessage, match="tidak berisi tulisan"):
-        read("whatsapp", whatsapp({"type": "reaction", "reaction": {"emoji": "👍"}}))
+        read("whatsapp", whatsapp({"type": "unsupported", "errors": [{"code": 131051}]}))
+
+
+def test_whatsapps_reactions_new_numbers_and_deletions_are_no_utterances() -> None:
+    for kind, value in (
+        ("reaction", {"message_id": "wamid.0", "emoji": "👍"}),
+        ("system", {"body": "User changed", "type": "user_changed_number"}),
+        ("revoke", {"original_message_id": "wamid.0"}),
+    ):
+        assert take("whatsapp", whatsapp({"type": kind, kind: value})) == []
+
+
+def test_what_a_citizen_mends_in_whatsapp_is_a_new_version_of_what_he_said() -> None:
+    first = take("whatsapp", whatsapp({"type": "text", "text": {"body": "Bnjir"}}))[0]
+    edit = {"original_message_id": "wamid.0", "message": {"type": "text", "text": {"body": "Banjir"}}}
+    mended = take("whatsapp", whatsapp({"id": "wamid.lain", "type": "edit", "edit": edit}))[0]
+    assert mended.source_ref == first.source_ref and mended.version != first.version
+    assert webhook.decode(mended, stream("whatsapp")).text == "Banjir"
+    edit["message"] = {"type": "image", "image": {"id": "7", "mime_type": "image/jpeg", "caption": "Ini"}}
+    photo = read("whatsapp", whatsapp({"type": "edit", "edit": edit}))
+    assert (photo.text, photo.attachments, photo.extra["media_ids"]) == ("Ini", [{"type": "image/jpeg"}], ["7"])
+
+
+def test_who_hides_his_number_in_whatsapp_is_known_by_his_id() -> None:
+    value = whatsapp({"type": "text", "text": {"body": "Banjir"}, "from_user_id": "ID.7"})
+    inner = value["entry"][0]["changes"][0]["value"]
+    del inner["messages"][0]["from"]
+    inner["contacts"] = [{"profile": {"name": "Warga"}, "user_id": "ID.7"}]
+    draft = read("whatsapp", value)
+    assert (draft.author_ref, draft.author_name, draft.contact_phone) == ("ID.7", "Warga", None)
+    assert draft.sender_level == "verified"
+
+
+@pytest.mark.parametrize("dialect", ["whatsapp", "meta_page", "x_activity", "json"])
+def test_no_depth_of_nesting_stops_a_request(dialect: str) -> None:
+    item = {
+        "whatsapp": '{"entry":[{"changes":[{"value":{"messages":[{"id":"1","z":%s}]}}]}]}',
+        "meta_page": '{"entry":[{"messaging":[{"sender":{"id":"1"},"z":%s}]}]}',
+        "x_activity": '{"data":{"event_type":"post.create","payload":{"id":"1","z":%s}}}',
+        "json": '{"reports":[{"id":"1","text":"x","z":%s}]}',
+    }[dialect]
+    for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit() + 10):
+        body = item % ("[" * depth + "]" * depth)
+        with suppress(RejectedMessage):
+            received = webhook.Received("POST", b"", body.encode())
+            [message] = webhook.take(of_stream(stream(dialect)), received, AT).messages
+            with suppress(RejectedMessage):
+                webhook.decode(message, stream(dialect))
 
 
 def test_each_of_several_messages_is_read_as_if_it_had_come_alone() -> None:

@@ -259,7 +259,7 @@ class Intake:
         """
         held, came, chunks = 0, 0, []
         declared = request.headers.get("content-length", "0")
-        if not declared.isdigit() or int(declared) > max(most, drained):
+        if not declared.isdecimal() or int(declared) > max(most, drained):
             raise Refused(413, "too large")
         clock, patience = asyncio.get_running_loop().time, self.settings.intake.patience_seconds
         end = clock() + patience

@@ -167,11 +167,11 @@ def _drop_replaced(landing: Landing, channel: str, stream: str) -> None:
         if inner and any(outer != inner and outer.first <= inner.first and inner.last <= outer.last for outer in spans):
             path.unlink(missing_ok=True)
     floor = spans[-1].last
-    for shard in [p for p in folder.iterdir() if p.name.isdigit() and int(p.name) * SHARD <= floor]:
+    for shard in [p for p in folder.iterdir() if p.name.isdecimal() and int(p.name) * SHARD <= floor]:
         if (int(shard.name) + 1) * SHARD <= floor + 1:
             shutil.rmtree(shard, ignore_errors=True)  # also what pullers that were killed left behind
         else:
-            for path in [p for p in shard.glob("*.parquet") if p.stem.isdigit() and int(p.stem) <= floor]:
+            for path in [p for p in shard.glob("*.parquet") if p.stem.isdecimal() and int(p.stem) <= floor]:
                 path.unlink(missing_ok=True)
 
 

@@ -299,12 +299,12 @@ def _names(folder: Path) -> list[str]:
 
 
 def _shards(folder: Path) -> list[str]:
-    return sorted(name for name in _names(folder) if name.isdigit())
+    return sorted(name for name in _names(folder) if name.isdecimal())
 
 
 def _numbered(shard: Path) -> list[int]:
     stems = (name.removesuffix(".parquet") for name in _names(shard) if name.endswith(".parquet"))
-    return [int(stem) for stem in stems if stem.isdigit()]
+    return [int(stem) for stem in stems if stem.isdecimal()]
 
 
 def _newest(folder: Path) -> int:

@@ -176,7 +176,7 @@ def _moment(text: str, formats: Sequence[str], zone: tzinfo) -> datetime | None:
             return _aware(datetime.strptime(text, shape), zone)  # noqa: DTZ007 - the zone is put in here
         except ValueError:
             continue
-    if text.isdigit() and len(text) in (10, 13):
+    if text.isdecimal() and len(text) in (10, 13):
         return _EPOCH + timedelta(milliseconds=int(text) * (1000 if len(text) == 10 else 1))
     if _SERIAL.fullmatch(text):
         days = float(text.replace(",", "."))
@@ -199,7 +199,7 @@ def _written(text: str, zone: tzinfo) -> datetime | None:
         year, month, day, *clock = found.groups()
     else:
         return None
-    month_number = int(month) if month.isdigit() else _MONTHS.get(month.lower())
+    month_number = int(month) if month.isdecimal() else _MONTHS.get(month.lower())
     if month_number is None:
         return None
     hour, minute, second, half = clock
@@ -230,7 +230,7 @@ def files(cell: str) -> list[Attachment]:
     if yes(text, values=NO):
         return []
     if yes(text) or re.fullmatch(r"\d{1,2}(?: ?(?:foto|photo|gambar))?", text, re.IGNORECASE):
-        return [{"type": "photo"}] * (int(text.split()[0]) if text[:1].isdigit() else 1)
+        return [{"type": "photo"}] * (int(text.split()[0]) if text[:1].isdecimal() else 1)
     return [f for f in map(_file_of, _LIST.split(text)[:_FILES]) if f]
 
 

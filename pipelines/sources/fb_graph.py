@@ -173,7 +173,7 @@ def _wait_of(response: requests.Response) -> float:
     """Seconds until Facebook takes requests again; 300 where it does not say."""
     _, wait = usage_of(response)
     after = str(response.headers.get("retry-after", ""))
-    if not wait and after.isascii() and after.isdigit() and len(after) < 7:
+    if not wait and after.isascii() and after.isdecimal() and len(after) < 7:
         wait = float(after)
     return min(wait, _LONGEST_WAIT) if wait > 0 else _WAIT
 

@@ -53,7 +53,7 @@ from pipelines.sources.feed_items import (
     said,
     version_of,
 )
-from pipelines.sources.http import LOOPBACK, TooLarge, number_of, read
+from pipelines.sources.http import LOOPBACK, TooLarge, Watched, number_of, read
 from pipelines.sources.options import Check
 from pipelines.sources.pages import payload_of
 
@@ -266,6 +266,8 @@ def _fetch(stream: Stream, known: Mapping[str, Any]) -> _Answer:
     try:
         with requests.Session() as session:
             session.trust_env = urlsplit(url).hostname not in LOOPBACK
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, Watched(max_retries=0))
             for _ in range(_REDIRECTS + 1):
                 with session.get(
                     url, headers=headers, timeout=(min(10.0, seconds), seconds), stream=True, allow_redirects=False

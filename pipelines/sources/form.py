@@ -2,9 +2,10 @@
 
 In: one Message for each form sent. Nothing is pulled: what is sent lands by itself, before the page
 says thanks. The payload is JSON: the fields as typed, the place that was chosen, and the files by their
-SHA-256, whose bytes are kept beside landing (version 1 had them in base64). Key: a number that the page
-was given when it was opened, so pressing twice is one report. A form in which the field that people do
-not see is filled lands and is filtered as spam.
+SHA-256, whose bytes are kept beside landing (version 1 had them in base64). Key: the text, and a number that
+the page was given when it was opened: pressing twice is one report, what is mended beside the text is a version of
+it, and whoever goes back and writes of something else has made another report. A form in which the field that people
+do not see is filled lands and is filtered as spam.
 
 Options in kanal.toml:
   secret_env    variable with the key that pages are signed with, any long random text
@@ -145,6 +146,7 @@ class _Part:
 def message_of(sent: Sent, number: str, now: datetime, place: Mapping[str, Any] | None = None) -> Message:
     """A form that was looked through -> Message; number: the page's own.
 
+    The report's number hangs on the text too: a page that is sent again with another text loses neither.
     place: kelurahan, kecamatan and kota by name, and lat, lon (WGS84) and accuracy_m of a point in it.
     """
     fields = {name: sent.fields[name] for name in FIELDS if sent.fields.get(name, "").strip()}
@@ -152,7 +154,8 @@ def message_of(sent: Sent, number: str, now: datetime, place: Mapping[str, Any] 
     said = [f"{name}={text}" for name, text in fields.items()] + [sha256(f.data).hexdigest() for f in sent.files]
     payload = json.dumps({"fields": fields, "place": dict(place or {}), "files": files}, ensure_ascii=False)
     data, media = payload.encode("utf-8", "replace"), tuple(f.data for f in sent.files)
-    return Message(number, short_hash(*said), data, PAYLOAD_TYPE, now, occurred_at=now, origin="form", media=media)
+    own = short_hash(number, " ".join(fields.get("uraian", "").split()))
+    return Message(own, short_hash(*said), data, PAYLOAD_TYPE, now, occurred_at=now, origin="form", media=media)
 
 
 def decode(message: Message, stream: Stream) -> Draft:

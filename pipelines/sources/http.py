@@ -8,18 +8,24 @@ mounts `connect`'s session into its client, checks each answer in `on_answer`, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from pipelines.contracts import Stream
@@ -69,7 +75,61 @@ class _NoSecrets(logging.Filter):
         return True
 
 
-class _Transport(HTTPAdapter):
+class _Watched:
+    """A connection whose status line and headers come within five times the longest silence, or not at all.
+
+    `read` watches over the body; a server that sends a byte of its headers now and then would hold http.client for ever.
+    """
+
+    def getresponse(self) -> Any:
+        sock, late = self.sock, threading.Event()  # type: ignore[attr-defined] # http.client's, as super()'s
+
+        def end() -> None:
+            late.set()
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer((sock.gettimeout() or _CONNECT_SECONDS) * _PATIENCE, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = super().getresponse()  # type: ignore[misc]
+        except (HTTPException, HTTPError, OSError, ValueError):
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():  # what was there by then looks like all headers there are
+            raise TimeoutError
+        return answer
+
+
+class _Plain(_Watched, HTTPConnection):
+    pass
+
+
+class _Secure(_Watched, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class Watched(HTTPAdapter):
+    """An adapter for requests whose answers must begin in time; `read` is for what follows."""
+
+    def init_poolmanager(self, *args: Any, **kw: Any) -> None:
+        super().init_poolmanager(*args, **kw)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+
+class _Transport(Watched):
     """Adds timeouts where the client gives none, and sends to `base` where settings name one."""
 
     def __init__(self, base: str | None, read_seconds: float) -> None:

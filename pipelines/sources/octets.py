@@ -69,7 +69,7 @@ def charset_of(charset: str, coding: str, codings: Mapping[str, str]) -> str:
     named = _NAMES.get(charset.strip().lower(), charset.strip().lower())
     if named in _CHARSETS or named in _NAMES.values():
         return named
-    number = coding.strip() if coding.strip().isdigit() else str(ord(coding[0])) if coding else "0"
+    number = coding.strip() if coding.strip().isdecimal() else str(ord(coding[0])) if coding else "0"
     return codings.get(number, "octets")
 
 

@@ -183,7 +183,7 @@ def _failure(api: Api, response: requests.Response, body: Any, variable: str) ->
     status = response.status_code
     if status >= 300:
         wait = response.headers.get("retry-after", "")
-        seconds = min(max(float(wait), 60.0), 3600.0) if wait.isdigit() and len(wait) < 9 else 60.0
+        seconds = min(max(float(wait), 60.0), 3600.0) if wait.isdecimal() and len(wait) < 9 else 60.0
         return by_status(api, status, "", _STATUS, wait=seconds)
     if not isinstance(body, dict):
         return not_json(api, status)
@@ -194,6 +194,6 @@ def _failure(api: Api, response: requests.Response, body: Any, variable: str) ->
         advice = _ADVICE.get(code, "look it up in playSMS's WEBSERVICES.md").format(token=variable)
         return Refused(api.say(f"refused (ERR {code[:10]}); {advice}"), status=status)
     items = body.get("data")
-    if isinstance(items, list) and all(isinstance(i, dict) and _text(i, "id").isdigit() for i in items):
+    if isinstance(items, list) and all(isinstance(i, dict) and _text(i, "id").isdecimal() for i in items):
         return None
     return not_json(api, status)

@@ -172,14 +172,14 @@ def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
         raise PermanentError("the answer is packed, though that was not asked for")
     too_large = PermanentError(f"the file is larger than {most:,} bytes")
     length = answer.getheader("Content-Length") or ""
-    if length.isdigit() and int(length) > most:
+    if length.isdecimal() and int(length) > most:
         raise too_large
     data = bytearray()
     while chunk := answer.read1(_CHUNK):
         data += chunk
         if len(data) > most:
             raise too_large
-    if length.isdigit() and len(data) < int(length):
+    if length.isdecimal() and len(data) < int(length):
         raise TransientError("the connection broke off")
     if type_of(bytes(data)) is None:
         raise PermanentError("it is no picture, film, sound or PDF")

@@ -393,4 +393,4 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and len(text) < 16 else None
+    return int(text) if text and text.isdecimal() and len(text) < 16 else None

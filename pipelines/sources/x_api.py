@@ -149,7 +149,7 @@ class XApi:
 
 
 def _whole(value: str) -> int | None:
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 11 else None
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= 11 else None
 
 
 def _detail(body: dict[str, Any], errors: list[dict[str, Any]]) -> str:

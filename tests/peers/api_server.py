@@ -6,6 +6,7 @@ given instead, once: any status, headers and bytes, a pause, or a connection tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -31,6 +32,7 @@ class Fault:
     content_type: str | None = _JSON
     sleep: float = 0.0  # seconds before it
     drip: float = 0.0  # seconds between its bytes
+    drip_headers: float = 0.0  # seconds between the bytes of its headers, for eight seconds
     broken: bool = False  # promise more bytes than come
 
 
@@ -104,6 +106,10 @@ class ApiServer(ABC):
             fault = Fault(status, body, headers, self.content_type)
         if fault.sleep:
             time.sleep(fault.sleep)
+        if fault.drip_headers:
+            _, body, _ = self.answer(asked)
+            _drip_headers(handler, fault.drip_headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+            return
         data = fault.body if isinstance(fault.body, bytes) else json.dumps(fault.body).encode()
         handler.send_response_only(fault.status)  # no Date of this machine: an emulator has its own clock
         if fault.content_type:
@@ -119,3 +125,15 @@ class ApiServer(ABC):
         handler.wfile.write(b"" if fault.drip else data)
         handler.wfile.flush()
         handler.close_connection = fault.broken
+
+
+def _drip_headers(handler: BaseHTTPRequestHandler, seconds: float, data: bytes) -> None:
+    """A good answer in the end, eight seconds after its first byte."""
+    with contextlib.suppress(OSError):  # whoever asked has left
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nx-drip: ")
+        for _ in range(int(8 / seconds)):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(seconds)
+        handler.wfile.write(b"\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (_JSON.encode(), len(data)) + data)
+    handler.close_connection = True

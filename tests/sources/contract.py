@@ -400,6 +400,11 @@ def a_body_that_drips_ends_in_time(kit: Kit) -> None:
 
 
 @case
+def headers_that_drip_end_in_time(kit: Kit) -> None:
+    _fails(kit, "drip headers")
+
+
+@case
 def a_silent_server_is_left(kit: Kit) -> None:
     _fails(kit, "silent")
 

@@ -291,6 +291,13 @@ def test_a_partners_report_fills_what_it_names() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("size", ["²", "-1", "9" * 40, "dua belas"])
+def test_a_size_that_is_no_number_costs_the_file_only_its_size(size: str) -> None:
+    file = {"type": "image/jpeg", "name": "a.jpg", "url": "https://example.id/a.jpg"}
+    report = {"id": "A-1", "text": "Lampu mati", "files": [file | {"size": size}]}
+    assert read("json", {"reports": [report]}).attachments == [file]
+
+
 def _with_files(*files: Any) -> dict[str, Any]:
     return {"reports": [{"id": "A-1", "text": "Lampu mati", "files": list(files)}, {"id": "A-2", "text": "Got mampet"}]}
 

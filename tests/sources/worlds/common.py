@@ -20,6 +20,7 @@ NO_HTTP = dict.fromkeys(
         "a page of html is no answer",
         "an empty page with a token is not the end",
         "a body that drips ends in time",
+        "headers that drip end in time",
     ),
     "there is no HTTP",
 )
@@ -52,6 +53,7 @@ class HttpWorld(World):
             "html": Fault(200, HTML, content_type="text/html"),
             "cut": Fault(200, b'{"data": [', broken=True),
             "drip": Fault(200, b" " * 2000, drip=0.1),
+            "drip headers": Fault(drip_headers=0.1),
             "silent": Fault(200, {}, sleep=SILENT),
         }
         self.server.faults.extend([*[None] * after, (shared | self.faults())[fault]])

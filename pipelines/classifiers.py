@@ -227,9 +227,13 @@ def save(
     return folder
 
 
-@lru_cache(maxsize=4)
 def load(folder: Path) -> ComplaintClassifier:
     """The trained component of a version's folder."""
+    return _load(folder.resolve())
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path) -> ComplaintClassifier:
     import spacy
 
     from pipelines.transforms import classifier as _registered  # noqa: F401 - registers the factory

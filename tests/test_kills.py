@@ -28,6 +28,10 @@ from pipelines.sources import decisions
 from tests.made_up import JAKI, KELURAHAN, ROWS, write
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(
+    ["tests.test_kills", "spacy", "pipelines.transforms.classifier", "pipelines.sinks.report"]
+)
 
 
 class Point(NamedTuple):
@@ -153,7 +157,7 @@ def test_killed_at_a_point_and_run_again_nothing_is_lost_or_doubled(
     _exports(tmp_path)
     settings = _settings(tmp_path, model_cache)
     _decided(settings)
-    child = multiprocessing.get_context("forkserver").Process(target=_die_at, args=(settings.path, POINTS[name]))
+    child = CHILDREN.Process(target=_die_at, args=(settings.path, POINTS[name]))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL, "the point was never reached"

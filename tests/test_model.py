@@ -448,7 +448,7 @@ def test_a_damaged_version_says_which_folder_and_what_to_do(own: Settings, tmp_p
     flipped = good[: len(good) // 2] + bytes([good[len(good) // 2] ^ 255]) + good[len(good) // 2 + 1 :]
     for bad in (b"", b"\x80", good[:1000], os.urandom(1000), flipped):
         weights.write_bytes(bad)
-        classifiers.load.cache_clear()
+        classifiers._load.cache_clear()
         with pytest.raises(SettingsError, match="is damaged .* kanal model rollback starter"):
             classifiers.load(folder)
     weights.write_bytes(good)

@@ -45,8 +45,9 @@ def kanal(settings: Settings, *words: Any) -> Result:
     return CliRunner().invoke(app, [*map(str, words), "--config", str(settings.path)])
 
 
-def run(settings: Settings, at: datetime = NOW) -> flow.RunResult:
-    return flow.run(settings, now=lambda: at)
+def run(settings: Settings, at: datetime = NOW, *, hurry: bool = False) -> flow.RunResult:
+    """Without hurry the snapshot and report of the last ten minutes stay."""
+    return flow.run(settings, now=lambda: at, hurry=hurry)
 
 
 def asked(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
@@ -213,7 +214,7 @@ def test_a_decision_wins_over_a_later_version_of_its_report(tmp_path: Path, ran:
         tmp_path / "jaki" / "later.csv",
         [VAGUE | {"isi": "Sampah menumpuk di TPS, bau menyengat", "kelurahan": "Gelora"}],
     )
-    run(ran, LATER)
+    run(ran, LATER, hurry=True)
     assert asked(
         ran, "SELECT category, agency_id, description, suggested_category, suggested_kelurahan_code, review_reason"
         f" FROM tickets WHERE ticket_no = '{VAGUE_NO}'"

@@ -41,7 +41,7 @@ class ImapWorld(World):
         self.box, self.door = box, Door(box.server.port)
         os.environ["KANAL_UJI_KONTRAK"] = PASSWORD
         options = {"host": "127.0.0.1", "port": self.door.port, "tls": "none", "user": box.user}
-        limits = {"connect_seconds": 1, "read_seconds": 0.5, "batch_messages": 5, "folder": "Aduan"}
+        limits = {"connect_seconds": 1, "read_seconds": 1, "batch_messages": 5, "folder": "Aduan"}
         self.stream = Stream("email", "uji", "imap", options | limits | {"password_env": "KANAL_UJI_KONTRAK"})
         box.recreate("Aduan")
         self.held: list[bytes] = []

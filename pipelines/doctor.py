@@ -57,7 +57,14 @@ def doctor(settings: Settings) -> list[Check]:
         _try("warehouse", lambda: _warehouse(settings)),
         _try("CRM store", lambda: _crm(settings)),
     ]
-    found += [_snapshot(settings), _disk(settings), _alerts(settings), _boundaries(settings), _learned(settings)]
+    found += [
+        _snapshot(settings),
+        _disk(settings),
+        _alerts(settings),
+        _media(settings),
+        _boundaries(settings),
+        _learned(settings),
+    ]
     return found
 
 
@@ -227,6 +234,17 @@ def _alerts(settings: Settings) -> Check:
     if missing:
         return Check("alerts", False, f"environment variable {missing[0]} is not set")
     return Check("alerts", True, "webhook" if alerts.webhook_env else f"mail by {alerts.smtp_host}")
+
+
+def _media(settings: Settings) -> Check:
+    rules = settings.media
+    if not rules.fetch:
+        return Check("photos", None, "not fetched from addresses; [media] fetch and allow in kanal.toml would")
+    if missing := [name for _, name in rules.logins if not os.environ.get(name, "").strip()]:
+        return Check("photos", False, f"environment variable {missing[0]} is not set; [media] logins names it")
+    if not rules.allow:
+        return Check("photos", False, "[media] fetch is on and allow names no host; name them, or set fetch = false")
+    return Check("photos", True, f"fetched from {', '.join(rules.allow)}")
 
 
 def _boundaries(settings: Settings) -> Check:

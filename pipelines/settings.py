@@ -74,7 +74,7 @@ class Media:
     """Whether photos are fetched from addresses that messages tell, and from which hosts.
 
     allow: host names, each exactly. max_bytes a file; timeout_seconds an address; per_run addresses asked a run.
-    logins: (host, variable that holds `user:password` for it).
+    logins: (host, variable that holds `user:password` or a token for it).
     """
 
     fetch: bool = False

@@ -343,6 +343,25 @@ def test_the_doctor_says_where_others_send_to_and_what_keeps_them_out(
     }  # fmt: skip
 
 
+def test_the_doctor_says_whether_photos_are_fetched_and_which_login_is_missing(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KANAL_TEST_LOGIN", raising=False)
+    login = '[media]\nfetch = true\nallow = ["api.example.com"]\nlogins = {"api.example.com" = "KANAL_TEST_LOGIN"}\n'
+
+    def found(more: str) -> tuple[bool | None, str]:
+        checks = json.loads(kanal("doctor", "--json", config=make_settings(more + JAKI)).stdout)
+        return next((c["ok"], c["detail"]) for c in checks if c["check"] == "photos")
+
+    assert found("")[0] is None
+    assert found("[media]\nfetch = true\n") == (
+        False, "[media] fetch is on and allow names no host; name them, or set fetch = false",
+    )  # fmt: skip
+    assert found(login) == (False, "environment variable KANAL_TEST_LOGIN is not set; [media] logins names it")
+    monkeypatch.setenv("KANAL_TEST_LOGIN", "rahasia:sekali")
+    assert found(login) == (True, "fetched from api.example.com")
+
+
 def test_the_doctor_minds_a_landing_zone_that_others_can_read(ran: Settings) -> None:
     ran.landing_dir.chmod(0o755)
     result = kanal("doctor", "--json", config=ran)

@@ -28,7 +28,7 @@ FIELDS = {
     "kelurahan", "kecamatan", "kota", "category", "agency", "conversation", "url", "external_ref", "private", "udh",
     "post", "includes",
 }  # fmt: skip
-_MEDIA = {"at", "kind", "url", "name", "type", "size", "id", "data"}
+_MEDIA = {"at", "kind", "url", "name", "type", "size", "id", "by_id", "data"}
 LEVELS = ("verified", "claimed", "anonymous")
 _SIGNED = {
     "hmac": {"kind", "header", "prefix", "algorithm", "digest", "over", "timestamp", "window"},
@@ -147,6 +147,8 @@ def _checked(table: Mapping[str, Any]) -> Dialect:
     for media in table.get("media", ()):
         if "data" in media and (table["encoding"] != "json" or table.get("reader") or "." in media["data"]):
             raise ValueError("data of media is one field's name, in a dialect of JSON")
+        if "by_id" in media and not re.fullmatch(r"https://[^{}]+\{id\}[^{}]*", media["by_id"]):
+            raise ValueError("by_id of media is an https address that holds {id} once")
     if not table["signature"]:
         raise ValueError("signature names no way of proof")
     for way in table["signature"]:

@@ -4,7 +4,8 @@ An address from a message may lead anywhere, so: https and port 443 alone, a hos
 list, every step of a redirect checked anew, the name resolved once and the connection made to the very
 address that was checked, none of this machine's or an inner network. One deadline for all of it, no
 answer larger than asked for, nothing unpacked, and only what shows itself to be a picture, film, sound
-or PDF.
+or PDF. A host that knows us by a login may also answer in JSON with the `url` where the file is, as
+Meta does: that leads on as a redirect would.
 
 Belongs here: asking once. Not here: which addresses, how often (pipelines/media).
 """
@@ -12,6 +13,7 @@ Belongs here: asking once. Not here: which addresses, how often (pipelines/media
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import ssl
 import threading
@@ -29,10 +31,11 @@ from pipelines.sources.attached import type_of
 
 _REDIRECTS, _HOPS = (301, 302, 303, 307, 308), 3
 _WAIT = (408, 425, 429)
-_CHUNK = 65_536
+_CHUNK, _TOLD_BYTES = 65_536, 20_000
 _LONGEST = 2_000  # characters of an address
+_JSON = ("application/json", "text/javascript")  # Graph has had both
 _HEADERS = {
-    "Accept": "image/*, video/*, audio/*, application/pdf",
+    "Accept": "image/*, video/*, audio/*, application/pdf, application/json",
     "Accept-Encoding": "identity",
     "User-Agent": "Kanal",
 }
@@ -41,7 +44,7 @@ _TLS = ssl.create_default_context()
 
 class Limits(NamedTuple):
     """allow: hosts, lower case, each exactly; largest answer; seconds for all of it, redirects included; host ->
-    `user:password` that it is told, and no other host."""
+    `user:password` or token that it is told, and no other host."""
 
     allow: Collection[str]
     max_bytes: int
@@ -69,9 +72,12 @@ def fetch(url: str, limits: Limits, *, allow_loopback: bool = False) -> bytes:
         parts = _checked(url, limits.allow, allow_loopback=allow_loopback)
         login = limits.logins.get(parts.hostname or "")
         with _asked(parts, deadline, login, allow_loopback=allow_loopback) as answer:
-            if answer.status not in _REDIRECTS:
-                return _body(answer, limits.max_bytes)
-            url = urljoin(url, answer.getheader("Location") or "")
+            if answer.status in _REDIRECTS:
+                url = urljoin(url, answer.getheader("Location") or "")
+            elif login and answer.status == 200 and answer.headers.get_content_type() in _JSON:
+                url = _told(_body(answer, _TOLD_BYTES))
+            else:
+                return _media(_body(answer, limits.max_bytes))
     raise PermanentError(f"the address leads on more than {_HOPS} times")
 
 
@@ -134,8 +140,7 @@ def _asked(
                 plain.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection.sock = line[0] = _TLS.wrap_socket(plain, server_hostname=host)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            proof = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login else {}
-            connection.request("GET", target, headers=_HEADERS | proof)
+            connection.request("GET", target, headers=_HEADERS | _proof(login))
             yield connection.getresponse()
         finally:
             timer.cancel()
@@ -181,6 +186,27 @@ def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
             raise too_large
     if length.isdecimal() and len(data) < int(length):
         raise TransientError("the connection broke off")
-    if type_of(bytes(data)) is None:
-        raise PermanentError("it is no picture, film, sound or PDF")
     return bytes(data)
+
+
+def _media(data: bytes) -> bytes:
+    if type_of(data) is None:
+        raise PermanentError("it is no picture, film, sound or PDF")
+    return data
+
+
+def _told(data: bytes) -> str:
+    try:
+        url = json.loads(data)["url"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        url = None
+    if not isinstance(url, str):
+        raise PermanentError("the host names no address of the file")
+    return url
+
+
+def _proof(login: str | None) -> dict[str, str]:
+    """A token has no colon, a login has."""
+    if not login:
+        return {}
+    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}" if ":" in login else f"Bearer {login}"}

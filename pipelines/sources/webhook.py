@@ -43,6 +43,7 @@ VERSION = "2"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 PARTS = "application/vnd.kanal.sms-parts+json"
 
+_MEDIA_ID = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _MOST_ITEMS = 1000
 _MILLISECONDS = 1e11
 _EMPTY = "Pesan ini tidak berisi tulisan atau lampiran. Tidak ada yang dapat ditindaklanjuti."
@@ -376,6 +377,8 @@ def _file(item: Item, base: Any, spec: Mapping[str, str], count: int) -> tuple[A
         return plain(first_of(item._replace(value=base), [path])) if path else None
 
     url, own = (base if isinstance(base, str) else at("url")), at("id")
+    if own and not url and "by_id" in spec and _MEDIA_ID.fullmatch(own):
+        url = spec["by_id"].replace("{id}", own)
     kept = inline.told(base, spec.get("data", ""))
     if not (url or own or kept):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 import time
@@ -115,6 +116,52 @@ def test_a_login_is_told_to_its_own_host_and_to_none_that_it_leads_on_to() -> No
             limits = LIMITS._replace(allow={"localhost", "127.0.0.1"}, logins={"localhost": "AC1:kenari"})
             assert web.fetch(f"{first}/media", limits, allow_loopback=True) == PHOTO
     assert told == [("localhost", "Basic QUMxOmtlbmFyaQ=="), ("127.0.0.1", None)]
+
+
+def test_a_host_that_knows_us_may_say_in_json_where_the_file_is_and_both_are_told_the_token() -> None:
+    told: list[str | None] = []
+
+    def page(then: Page) -> Page:
+        def asked(request: BaseHTTPRequestHandler) -> None:
+            told.append(request.headers["Authorization"])
+            then(request)
+
+        return asked
+
+    with serving({"/lookaside?mid=7": page(answer())}) as (files, _):
+        said = json.dumps({"url": f"{files}/lookaside?mid=7", "mime_type": "image/jpeg", "id": "7"}).encode()
+        with serving({"/v27.0/7": page(answer(said, Content_Type="application/json; charset=UTF-8"))}) as (graph, _):
+            limits = LIMITS._replace(logins={"localhost": "EAAkenari"})
+            assert web.fetch(f"{graph}/v27.0/7", limits, allow_loopback=True) == PHOTO
+    assert told == ["Bearer EAAkenari"] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b'{"url": "http://127.0.0.1/a"}', "not on the allow list"),
+        (b'{"url": "file:///etc/passwd"}', "only https"),
+        (b'{"url": 7}', "names no address"),
+        (b'["url"]', "names no address"),
+        (b"[" * 10_000, "names no address"),
+        (b"{", "names no address"),
+        (b" " * 20_001, "larger than 20,000 bytes"),
+    ],
+)
+def test_what_a_host_says_in_json_leads_nowhere_that_a_redirect_would_not(said: bytes, why: str) -> None:
+    with serving({"/a": answer(said, Content_Type="application/json")}) as (base, asked):
+        with pytest.raises(PermanentError, match=why):
+            web.fetch(f"{base}/a", LIMITS._replace(logins={"localhost": "EAAkenari"}), allow_loopback=True)
+        assert asked == ["/a"]
+
+
+def test_json_of_a_host_that_does_not_know_us_is_no_picture() -> None:
+    with serving({"/b": answer()}) as (base, asked):
+        said = json.dumps({"url": f"{base}/b"}).encode()
+        page = answer(said, Content_Type="application/json")
+        with serving({"/a": page}) as (stranger, _), pytest.raises(PermanentError, match="no picture"):
+            web.fetch(f"{stranger}/a", LIMITS, allow_loopback=True)
+        assert asked == []
 
 
 @pytest.mark.parametrize(

@@ -101,16 +101,21 @@ def test_whatsapps_other_kinds_bring_files_places_and_buttons() -> None:
     )
     assert (photo.text, photo.attachments, photo.extra["media_ids"]) == (
         "Ini",
-        [{"type": "image/jpeg"}],
+        [{"type": "image/jpeg", "url": "https://graph.facebook.com/v27.0/7"}],
         ["7"],
     )
     voice = read(
         "whatsapp",
         whatsapp({"type": "audio", "audio": {"id": "8", "mime_type": "audio/ogg; codecs=opus", "voice": True}}),
     )
-    assert (voice.text, voice.attachments) == ("", [{"type": "audio/ogg; codecs=opus"}])
+    assert (voice.text, voice.attachments) == (
+        "",
+        [{"type": "audio/ogg; codecs=opus", "url": "https://graph.facebook.com/v27.0/8"}],
+    )
     paper = read("whatsapp", whatsapp({"type": "document", "document": {"id": "9", "filename": "surat.pdf"}}))
-    assert paper.attachments == [{"type": "file", "name": "surat.pdf"}]
+    assert paper.attachments == [{"type": "file", "name": "surat.pdf", "url": "https://graph.facebook.com/v27.0/9"}]
+    odd = read("whatsapp", whatsapp({"type": "image", "image": {"id": "../me?x=", "caption": "Ini"}}))
+    assert odd.attachments == [{"type": "photo"}]
     button = read("whatsapp", whatsapp({"type": "button", "button": {"text": "Lapor", "payload": "x"}}))
     assert button.text == "Lapor"
     pin = whatsapp({"type": "location", "location": {"latitude": -6.2, "longitude": 106.8, "name": "SDN"}})
@@ -137,7 +142,11 @@ def test_what_a_citizen_mends_in_whatsapp_is_a_new_version_of_what_he_said() -> 
     assert webhook.decode(mended, stream("whatsapp")).text == "Banjir"
     edit["message"] = {"type": "image", "image": {"id": "7", "mime_type": "image/jpeg", "caption": "Ini"}}
     photo = read("whatsapp", whatsapp({"type": "edit", "edit": edit}))
-    assert (photo.text, photo.attachments, photo.extra["media_ids"]) == ("Ini", [{"type": "image/jpeg"}], ["7"])
+    assert (photo.text, photo.attachments, photo.extra["media_ids"]) == (
+        "Ini",
+        [{"type": "image/jpeg", "url": "https://graph.facebook.com/v27.0/7"}],
+        ["7"],
+    )
 
 
 def test_who_hides_his_number_in_whatsapp_is_known_by_his_id() -> None:
@@ -389,6 +398,8 @@ def test_paths_lead_through_lists_by_key_and_outward() -> None:
         ({"time": "julian"}, "time"),
         ({"reader": "telepathy"}, "reader"),
         ({"media": [{"data": "a.b"}]}, "data of media"),
+        ({"media": [{"id": "id", "by_id": "http://files.example/{id}"}]}, "by_id of media"),
+        ({"media": [{"id": "id", "by_id": "https://files.example/7"}]}, "by_id of media"),
         ({"encoding": "form"}, "data of media"),
     ],
 )  # fmt: skip

@@ -67,7 +67,7 @@ class _Summary:
         self.reports += 1
         self.bare += report.lat is None
         self.roles[report.role] += 1
-        self.places[report.place] += 1
+        self.places.update(report.place.split("+") if report.place else ["nothing"])
         self.channels[report.channel] += 1
         self.sizes[report.incident] += 1
         self.lengths[len(report.text)] += 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,12 @@ def groupings(common: sparse.coo_matrix, jaccard: NDArray[Any], threshold: float
     yield "first", ticket
 
 
-def best(reports: list[Report], features: Callable[[str], set[str]]) -> tuple[Clustering, float, str] | None:
+def best(
+    reports: list[Report], texts: list[str], features: Callable[[str], set[str]]
+) -> tuple[Clustering, float, str] | None:
     """The clustering with the highest recall whose tickets are pure enough, its threshold and way."""
     incident = np.array([r.incident for r in reports])
-    common, jaccard = alike([r.text for r in reports], features)
+    common, jaccard = alike(texts, features)
     good = [
         (found, threshold, way)
         for threshold in _THRESHOLDS
@@ -96,13 +98,18 @@ def main() -> None:
     told = (i for i in generate(asked.reports, asked.seed) if isinstance(i, Report))
     reports = list(islice((r for r in told if r.version == 1 and r.role != "not_fixed"), asked.reports))
     print(f"seed {asked.seed}, {len(reports):,} reports; best text-only grouping with {PURE:.0%} of its tickets pure")
-    for features in (words, word_pairs, fours):
-        if (found := best(reports, features)) is None:
-            print(f"{features.__name__:10}  none is so pure")
+    said = {
+        "text": [r.text for r in reports],
+        "text and address": [f"{r.text} {r.address or ''} {r.kelurahan or ''}" for r in reports],
+    }
+    for (of, texts), features in product(said.items(), (words, word_pairs, fours)):
+        name = f"{of}, {features.__name__}"
+        if (found := best(reports, texts, features)) is None:
+            print(f"{name:28}  none is so pure")
             continue
         score, threshold, way = found
         print(
-            f"{features.__name__:10}  Jaccard {threshold:.2f} ({way}): same-incident recall {score.pair_recall:.3f}, tickets pure"
+            f"{name:28}  Jaccard {threshold:.2f} ({way}): same-incident recall {score.pair_recall:.3f}, tickets pure"
             f" {score.pure:.3f}, pair precision {score.pair_precision:.3f}, B-cubed F1 {score.b_cubed_f1:.3f}"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from random import Random
@@ -31,6 +32,7 @@ _SAYS = {
 }  # fmt: skip
 _EVIDENCE = ("point", "number", "street", "landmark", "road", "area")
 _KEPT = 12  # reports of an incident that copies can be made of
+_CITIZENS = "axmsd"
 _SHORT = 9  # words; shorter texts are not passed on, nor those that do not say where
 _NAMED = frozenset(("number", "street", "corner", "landmark"))
 
@@ -79,7 +81,7 @@ class Teller:
         photo = self._photo(incident, channel, source)
         says = {*_SAYS[level], *_SAYS[written], *(("point",) if point else ())}
         place = "+".join(e for e in _EVIDENCE if e in says)
-        if len(incident.told) < _KEPT:
+        if len(incident.told) < _KEPT and source is None:
             incident.told.append(Told(report_id, text, style, author, channel.name, level, ref, photo))
         return Report(
             report_id, 1, channel.name, when, None, title, text, address, rt_rw, kelurahan, kecamatan, lat, lon, accuracy,
@@ -90,12 +92,10 @@ class Teller:
 
     def edited(self, report: Report, when: int) -> Report:
         """The second version of a report: one more remark, or a word spelt otherwise."""
-        text = report.text
-        if self.rng.random() < 0.7:
+        first, _, rest = report.text.partition(" ")
+        text = f"{misspell(self.rng, first)} {rest}" if rest and self.rng.random() < 0.3 else report.text
+        if text == report.text:
             text += self.rng.choice(phrases()["updates"])
-        else:
-            first, _, rest = text.partition(" ")
-            text = f"{misspell(self.rng, first)} {rest}"
         return report._replace(version=2, edited_at=when, text=text)
 
     # --- who, by which channel ---
@@ -105,7 +105,7 @@ class Teller:
         if role not in COPIES:
             return None
         good = [t for t in incident.told if role != "near_copy" or (t.text.count(" ") >= _SHORT and t.level in _NAMED)]
-        return self.rng.choice(good) if good else None
+        return good[int(len(good) * self.rng.random() ** 2)] if good else None  # the first ones travel farthest
 
     def _channel(self, incident: Incident, role: str, source: Told | None) -> Channel:
         if source and role == "repost":
@@ -155,21 +155,16 @@ class Teller:
         """(style, text) in a wording that the incident has not had, if there is one."""
         rng, kind = self.rng, incident.kind
         by_style = kind.lines[incident.matter]
-        style = rng.choice(channel.styles)
         if role == "first" and incident.line:
             style, line = incident.line
         elif role == "not_fixed":
-            line = rng.choice(phrases()["not_fixed"])
+            style, line = rng.choice(channel.styles), rng.choice(phrases()["not_fixed"])
         else:
-            if style not in by_style:
-                style = rng.choice(list(by_style))
-            line = rng.choice(by_style[style])
-            for _ in range(4):
+            for _ in range(5):
+                style = self._style(channel, by_style)
+                line = rng.choice(by_style[style])
                 if line not in incident.used:
                     break
-                style = rng.choice(channel.styles)
-                style = style if style in by_style else rng.choice(list(by_style))
-                line = rng.choice(by_style[style])
             incident.used.add(line)
         place = told(rng, incident.spot, level, style)
         text = line.replace("{di}", preposed(rng, place)).replace("{lok}", place or rng.choice(_HERE))
@@ -180,7 +175,13 @@ class Teller:
             text = text.replace("{no}", self._cites(incident, "no. {ref}") if rng.random() < 0.4 else "")
         if role == "cited":
             text = self._cites(incident, rng.choice(phrases()["citing"])) + text
-        return style, tidy(wrapped(rng, typed(rng, text, style), style))
+        return style, tidy(wrapped(rng, typed(rng, text, style), style, bare=not place))
+
+    def _style(self, channel: Channel, able: Mapping[str, object]) -> str:
+        """One of the channel's styles that has a wording, else one that citizens write in, else a clerk's."""
+        if (style := self.rng.choice(channel.styles)) in able:
+            return style
+        return self.rng.choice([s for s in channel.styles if s in able] or sorted(able, key=_CITIZENS.index)[:1])
 
     def _cites(self, incident: Incident, words: str) -> str:
         refs = [t.ref for t in incident.told if t.ref]

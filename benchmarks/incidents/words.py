@@ -51,10 +51,10 @@ def typed(rng: Random, text: str, style: str) -> str:
     return text
 
 
-def wrapped(rng: Random, text: str, style: str) -> str:
-    """With something of one's own, a greeting, a closing, or as it is."""
+def wrapped(rng: Random, text: str, style: str, *, bare: bool) -> str:
+    """With something of one's own, a greeting, a closing, or as it is. bare: the text names no place."""
     known = phrases()
-    if rng.random() < _OWN[style]:
+    if rng.random() < (0.95 if bare else _OWN[style]):
         detail = rng.choice(known["details"][style])
         if "{" in detail:
             hour = f"{int(24 * rng.random()):02}{rng.choice(':.')}{rng.choice(_MINUTES)}"

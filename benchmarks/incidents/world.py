@@ -24,10 +24,13 @@ A_DAY = 560  # incidents that begin
 HARD_SHARE = 0.11
 UNFIXED_SHARE = 0.06  # of incidents that many can tell of
 _STYLES_OF_ROLES = (
-    ("near_copy", 0.14), ("cross_post", 0.19), ("repost", 0.23), ("cited", 0.28), ("late", 0.34), ("paraphrase", 1.0),
+    ("near_copy", 0.26), ("cross_post", 0.32), ("repost", 0.36), ("cited", 0.41), ("late", 0.47), ("paraphrase", 1.0),
 )  # fmt: skip
 _SPOTS = frozenset("jalan galian trotoar tutup_got lampu pohon sampah kabel".split())  # many on one street
 _LASTING = _SPOTS | frozenset("got pkl parkir bangunan taman asap banjir spanduk berisik".split())
+_EDITED = frozenset(
+    "jaki twitter facebook governor_social lapor kecamatan kelurahan".split()
+)  # where texts can be edited
 _NEIGHBOURS = frozenset("bangunan ktp kjp bansos".split())
 
 Item = Report | HardPair | Closing
@@ -86,7 +89,7 @@ class _World:
                 pending.ids[side] = report.report_id
                 if (a := pending.ids[0]) and (b := pending.ids[1]):
                     yield HardPair(a, b, pending.hard)
-        if self.rng.random() < 0.025:
+        if report.channel in _EDITED and self.rng.random() < 0.035:
             edited = self.teller.edited(report, int(when + 300 + self.rng.expovariate(1 / 14_400)))
             self._push(float(edited.edited_at or when), "", edited)
 
@@ -139,8 +142,12 @@ class _World:
         incident = Incident(self._incidents, kind, matter, at, begin, end, measure, floor, line)
         self._incidents += 1
         incident.author = author
-        if author is None and self._authors and rng.random() < 0.12:
-            incident.author = rng.choice(self._authors)
+        if author is None and (luck := rng.random()) < 0.1:  # some tell of many matters
+            if luck < 0.04 and self._authors:
+                incident.author = rng.choice(self._authors)
+            else:
+                incident.author = self.teller.newcomer()
+                self._authors.append(incident.author)
         last = begin
         for number in range(self._size(kind, matter)):
             role = "first" if number == 0 else self._role(kind, matter)
@@ -155,8 +162,9 @@ class _World:
             self._push(done, "closing", incident)
             last = done + DAY * (0.3 + 7 * rng.random())
             self._push(last, "not_fixed", incident)
+        free = last + max(2 * DAY, 3_600 * 1.2 * high)  # before, it could be the old one, still there
         for key in self._keys(kind, at, around=False):
-            self._taken[key] = max(self._taken.get(key, 0.0), last + max(2 * DAY, 0.6 * (end - begin)))
+            self._taken[key] = max(self._taken.get(key, 0.0), free)
         if len(self._taken) > 300_000:
             self._taken = {k: t for k, t in self._taken.items() if t >= self.now}
         return incident

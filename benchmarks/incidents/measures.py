@@ -99,28 +99,27 @@ def evaluate(
 
 def reachable(truth: pd.DataFrame) -> float:
     """Share of same-incident pairs that a chain of evidence of one kind connects: points, streets or landmarks. Above
-    it, recall is luck or learned from elsewhere. truth: incident, place, role, copy_of."""
+    it, recall is luck or learned from elsewhere. truth: incident, place, role."""
     kept = truth[truth["role"] != "not_fixed"]
-    connected = true = 0
-    for _, places in kept.groupby("incident", sort=False)["place"]:
-        if (size := len(places)) < 2:
+    kinds = kept["place"].map({p: sum(_BITS.get(k, 0) for k in p.split("+")) for p in kept["place"].unique()})
+    groups: dict[Any, list[tuple[int, int]]] = {}  # incident -> (kinds of evidence that connect, reports)
+    true = 0
+    for (incident, bits), count in kept.groupby(["incident", kinds]).size().items():
+        true += count * (count - 1) // 2 + count * sum(n for _, n in groups.get(incident, ()))
+        if not bits:  # nothing connects these, not even with one another
+            groups.setdefault(incident, []).extend([(0, 1)] * count)
             continue
-        true += size * (size - 1) // 2
-        groups: list[tuple[set[str], int]] = []
-        for place in places:
-            kinds, count = _KINDS.intersection(place.split("+")), 1
-            apart = []
-            for others, many in groups:
-                if kinds & others:
-                    kinds, count = kinds | others, count + many
-                else:
-                    apart.append((others, many))
-            groups = [*apart, (set(kinds), count)]
-        connected += sum(n * (n - 1) // 2 for _, n in groups)
-    return _share(connected, true)
+        apart = []
+        for others, many in groups.get(incident, ()):
+            if bits & others:
+                bits, count = bits | others, count + many
+            else:
+                apart.append((others, many))
+        groups[incident] = [*apart, (bits, count)]
+    return _share(sum(n * (n - 1) // 2 for found in groups.values() for _, n in found), true)
 
 
-_KINDS = frozenset(("point", "street", "landmark"))
+_BITS = {"point": 1, "street": 2, "landmark": 4}
 
 
 def recall_by(incident: NDArray[Any], ticket: NDArray[Any], by: pd.Series) -> dict[str, float]:
@@ -155,8 +154,9 @@ def _by(flags: NDArray[Any], by: pd.Series) -> dict[str, float]:
 
 def _levels(table: pd.DataFrame, levels: pd.Series) -> dict[str, tuple[int, float]]:
     """A ticket is of the incident of its first report in the order given."""
-    opener = table.groupby("ticket", sort=False)["incident"].transform("first")
-    joined = table.index != table.groupby("ticket", sort=False)["ticket"].transform(lambda t: t.index[0])
+    firsts = table.drop_duplicates("ticket")
+    opener = table["ticket"].map(firsts.set_index("ticket")["incident"])
+    joined = ~table.index.isin(firsts.index)
     right = (opener == table["incident"])[joined]
     level = table["report_id"].map(levels)[joined]
     return {name: (len(r), float(r.mean())) for name, r in right.groupby(level)}

@@ -55,7 +55,7 @@ class Teller:
         """The incident's next report, said at `when` (epoch seconds)."""
         rng = self.rng
         source = self._source(incident, role)
-        if source is None and role in COPIES:
+        if (source is None and role in COPIES) or (role == "cited" and not any(t.ref for t in incident.told)):
             role = "paraphrase"
         if not incident.told:
             role = "first"

@@ -333,3 +333,20 @@ def test_one_ticket_for_all_recalls_all(rows):
     incident = np.array([i for i, _ in rows])
     found = clustering(incident, np.zeros(len(rows), dtype=int))
     assert found.pair_recall == found.b_cubed_recall == 1.0 and found.largest == len(rows)
+
+
+PLACES = st.sampled_from(("", "area", "point", "street", "landmark", "point+number+street", "street+landmark"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), PLACES), min_size=2, max_size=14))
+def test_reachable_is_what_walking_from_report_to_report_finds(rows):
+    kinds_of = [set(place.split("+")) & {"point", "street", "landmark"} for _, place in rows]
+    group = list(range(len(rows)))
+    for _ in rows:
+        for a, b in combinations(range(len(rows)), 2):
+            if rows[a][0] == rows[b][0] and kinds_of[a] & kinds_of[b]:
+                group[a] = group[b] = min(group[a], group[b])
+    true = [(a, b) for a, b in combinations(range(len(rows)), 2) if rows[a][0] == rows[b][0]]
+    met = sum(group[a] == group[b] for a, b in true)
+    frame = pd.DataFrame([(i, p, "first") for i, p in rows], columns=["incident", "place", "role"])
+    assert reachable(frame) == pytest.approx(met / len(true) if true else 1)

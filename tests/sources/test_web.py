@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,6 +154,21 @@ def test_what_a_host_says_in_json_leads_nowhere_that_a_redirect_would_not(said: 
         with pytest.raises(PermanentError, match=why):
             web.fetch(f"{base}/a", LIMITS._replace(logins={"localhost": "EAAkenari"}), allow_loopback=True)
         assert asked == ["/a"]
+
+
+@pytest.mark.parametrize("login", ["EAAkenari", "AC1:kenari"])
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500])
+def test_no_error_tells_the_login_that_a_host_echoes(login: str, status: int) -> None:
+    def echo(request: BaseHTTPRequestHandler) -> None:
+        sent = request.headers["Authorization"]
+        kind = "application/json" if status == 200 else "text/plain"
+        told = json.dumps({"url": f"https://elsewhere.example/{login}"}).encode()
+        answer(told, status, Location=f"https://elsewhere.example/{sent}", Content_Type=kind, X_Sent=sent)(request)
+
+    limits = LIMITS._replace(logins={"localhost": login})
+    with serving({"/a": echo}) as (base, _), pytest.raises((PermanentError, TransientError)) as failed:
+        web.fetch(f"{base}/a", limits, allow_loopback=True)
+    assert login not in "".join(traceback.format_exception(failed.value))
 
 
 def test_json_of_a_host_that_does_not_know_us_is_no_picture() -> None:

@@ -14,14 +14,8 @@ from benchmarks.incidents.shapes import COPIES, Incident, Report, Told
 from benchmarks.incidents.words import misspell, passed_on, tidy, typed, wrapped
 
 _LEVELS = (
-    ("number", 0.34),
-    ("street", 0.68),
-    ("corner", 0.87),
-    ("bare", 0.89),
-    ("landmark", 0.95),
-    ("area", 0.975),
-    ("none", 1.0),
-)
+    ("number", 0.35), ("street", 0.70), ("corner", 0.91), ("bare", 0.92), ("landmark", 0.97), ("area", 0.985), ("none", 1.0),
+)  # fmt: skip
 _FLOORS = {
     "": frozenset(("number", "street", "corner", "bare", "landmark", "area", "none")),
     "street": frozenset(("number", "street")), "number": frozenset(("number",)), "landmark": frozenset(("landmark",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,9 +43,9 @@ class HttpWorld(World):
         self.server = server
         os.environ["KANAL_UJI_KONTRAK"] = CANARY
 
+    @abstractmethod
     def faults(self) -> dict[str, Fault]:
         """Each fault as this vendor answers it, besides those that all share."""
-        raise NotImplementedError
 
     @contextmanager
     def failing(self, fault: str, after: int) -> Iterator[None]:

@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import tomllib
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -114,16 +115,16 @@ class SentWorld(World):
     def overlap(self) -> None:
         self.repeating = True
 
+    @abstractmethod
     def to_send(self) -> int:
         """How many sendings there are, since the beginning."""
-        raise NotImplementedError
 
     def open(self, numbers: list[int], line: http.client.HTTPConnection) -> None:
         """What comes before those are sent."""
 
+    @abstractmethod
     def send(self, number: int, line: http.client.HTTPConnection) -> bool:
         """Send the one of that number; whether the sender was told that all is well."""
-        raise NotImplementedError
 
     def land(self, settings: Settings, now: Callable[[], datetime]) -> flow.Pulled:
         """A pull, which brings nothing, and all that senders have to send."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from benchmarks.incidents import generate
 from benchmarks.incidents.difficulty import best, words
 from benchmarks.incidents.export import SCHEMA, kanal_toml, tables, write
-from benchmarks.incidents.knowledge import MAIN, kinds
+from benchmarks.incidents.knowledge import MAIN, WORDINGS, kinds
 from benchmarks.incidents.measures import Clustering, clustering, evaluate, reachable, recall_by
 from benchmarks.incidents.places import M
 from benchmarks.incidents.shapes import COPIES, HARD, Closing, HardPair, Report
@@ -47,16 +47,37 @@ def weeks():
 # --- the wordings ---
 
 
-def test_over_five_hundred_wordings_tell_of_over_twenty_five_categories():
-    lines = [t for k in kinds().values() for m in k.lines.values() for ts in m.values() for t in ts]
-    assert len(lines) == len(set(lines)) > 700
+def test_the_wordings_tell_of_over_twenty_five_categories():
     assert len({k.category for k in kinds().values()}) > 25
-    assert all(("{di}" in t) + ("{lok}" in t) == 1 for t in lines)
 
 
-def test_what_many_can_tell_of_has_a_dozen_wordings_that_share_few_words():
+@pytest.mark.parametrize("wordings", WORDINGS)
+def test_every_kind_has_wordings_in_all_styles_with_valid_slots(wordings):
+    known = kinds(wordings)
+    assert list(known) == list(kinds())
+    for name, kind in known.items():
+        assert {style for styles in kind.lines.values() for style in styles} == set("axsmd"), name
+    lines = _lines(wordings)
+    assert len(lines) == len(set(lines)) > 700
+    for line in lines:
+        slots = re.findall(r"\{(\w+)\}", line)
+        assert sorted(s for s in slots if s in ("di", "lok")) in (["di"], ["lok"]), line
+        assert set(slots) <= {"di", "lok", "ukur", "sejak"} and line.count("{") == line.count("}") == len(slots), line
+
+
+def test_no_unseen_wording_is_one_of_the_texts():
+    texts, unseen = ({" ".join(re.findall(r"\w+", t.lower())) for t in _lines(w)} for w in WORDINGS)
+    assert unseen.isdisjoint(texts)
+
+
+def _lines(wordings: str) -> list[str]:
+    return [t for k in kinds(wordings).values() for m in k.lines.values() for ts in m.values() for t in ts]
+
+
+@pytest.mark.parametrize("wordings", WORDINGS)
+def test_what_many_can_tell_of_has_a_dozen_wordings_that_share_few_words(wordings):
     common = []
-    for kind in kinds().values():
+    for kind in kinds(wordings).values():
         if kind.size == "one":
             continue
         told = [words(re.sub(r"\{\w+\}", "", t)) for ts in kind.lines[MAIN].values() for t in ts]
@@ -72,6 +93,23 @@ def test_what_many_can_tell_of_has_a_dozen_wordings_that_share_few_words():
 def test_the_same_seed_tells_the_same_and_another_does_not(items):
     assert list(islice(generate(COUNT, SEED), 500)) == items[:500]
     assert list(islice(generate(COUNT, SEED + 1), 500)) != items[:500]
+
+
+def test_each_set_is_told_in_its_own_wordings(reports):
+    unseen = [i for i in generate(2_000, SEED, "unseen") if isinstance(i, Report) and i.version == 1]
+    assert len(unseen) == 2_000
+    for told, own, other in ((unseen, "unseen", "texts"), (reports, "texts", "unseen")):
+        assert _share_in(told, own) > 0.3
+        assert _share_in(told, other) == 0
+    assert not [r.text for r in unseen if re.search(r"[{}]|  | ,|,,", r.text)]
+
+
+def _share_in(told: list[Report], wordings: str) -> float:
+    """How many texts hold a long stretch of one of the wordings."""
+    stretches = re.compile(
+        "|".join(re.escape(s) for t in _lines(wordings) for s in re.split(r"\{\w+\}", t) if len(s) > 25)
+    )
+    return float(np.mean([bool(stretches.search(r.text)) for r in told]))
 
 
 def test_a_larger_set_begins_with_the_smaller_one(items):

@@ -4,6 +4,7 @@
     python -m benchmarks.incidents.difficulty                      what the texts alone give away
 
     knowledge, *.toml, texts/   the wordings and habits, as data; written for this set, nobody's reports
+    unseen/                     as many kinds in other words: never looked at while rules and models are tuned
     places, words               spots and how they are named; slips and small edits
     world                       what happens, and what only looks like it
     teller                      one report: channel, words, place, photo

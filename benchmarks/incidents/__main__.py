@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from benchmarks.incidents import generate
 from benchmarks.incidents.export import write
+from benchmarks.incidents.knowledge import WORDINGS
 from benchmarks.incidents.shapes import HARD, ROLES, HardPair, Report
 from benchmarks.incidents.world import Item
 
@@ -28,11 +29,12 @@ def main() -> None:
     parser.add_argument("count", type=int, nargs="?", default=100_000)
     parser.add_argument("--out", type=Path, required=True, help="a folder without a kanal.toml")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--wordings", choices=WORDINGS, default=WORDINGS[0], help="unseen: not tuned on")
     asked = parser.parse_args()
     begin, told, hard = time.perf_counter(), _Summary(), Counter[str]()
 
     def counted() -> Iterator[Item]:
-        for item in generate(asked.count, asked.seed):
+        for item in generate(asked.count, asked.seed, asked.wordings):
             if isinstance(item, HardPair):
                 hard[item.hard] += 1
             yield item

@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.settings import default_models_dir
 
 _HERE = Path(__file__).parent
+WORDINGS = ("texts", "unseen")  # two hands; the linker is tuned while looking at the first
 MAIN = "main"  # the matter of a kind that many can tell of
 
 
@@ -50,11 +51,11 @@ class Channel:
 
 
 @cache
-def kinds() -> Mapping[str, Kind]:
-    """By name, in the order of kinds.toml."""
+def kinds(wordings: str = WORDINGS[0]) -> Mapping[str, Kind]:
+    """By name, in the order of kinds.toml. wordings: whose, one of WORDINGS."""
     categories = {c["id"]: c for c in _toml(default_models_dir() / "taxonomy.toml")["category"]}
     texts: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for path in sorted((_HERE / "texts").glob("*.tsv")):
+    for path in sorted((_HERE / wordings).glob("*.tsv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
                 matter = texts.setdefault(row["type"], {}).setdefault(row["matter"], {})

@@ -1,6 +1,6 @@
 """What the pipeline makes of a made-up set: landing -> tickets in a new folder, and how that meets the truth.
 
-    python -m benchmarks.incidents.linked 10000 --seed 7
+    python -m benchmarks.incidents.linked 10000 --seed 7 [--wordings unseen]
 
 Reports land in the order in which they were said, as if each had been fetched at once. The city's
 closings are not sent.
@@ -23,6 +23,7 @@ import pandas as pd
 from benchmarks.incidents import generate
 from benchmarks.incidents.__main__ import SEED
 from benchmarks.incidents.export import HEADER, kanal_toml, row
+from benchmarks.incidents.knowledge import WORDINGS
 from benchmarks.incidents.measures import Scores, evaluate, reachable, recall_by
 from benchmarks.incidents.shapes import HARD, TRUTH, HardPair, Report
 from pipelines import flow, settings
@@ -32,7 +33,9 @@ from pipelines.sinks.landing import Landing
 _CHUNK = 10_000  # messages of all channels that land together; fills whole entries of the order log
 
 
-def land(count: int, seed: int, folder: Path) -> tuple[settings.Settings, pd.DataFrame, pd.DataFrame]:
+def land(
+    count: int, seed: int, folder: Path, wordings: str = WORDINGS[0]
+) -> tuple[settings.Settings, pd.DataFrame, pd.DataFrame]:
     """(settings, truth, hard pairs) of a set landed in `folder`."""
     (folder / "kanal.toml").write_text(kanal_toml(), "utf-8")
     found = settings.load(folder / "kanal.toml")
@@ -41,7 +44,7 @@ def land(count: int, seed: int, folder: Path) -> tuple[settings.Settings, pd.Dat
     truth, hard = [], []
 
     def reports() -> Iterator[Report]:
-        for item in generate(count, seed):
+        for item in generate(count, seed, wordings):
             if isinstance(item, Report):
                 if item.version == 1:
                     truth.append((item.report_id, *item[-len(TRUTH) :]))
@@ -105,10 +108,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=10_000)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--wordings", choices=WORDINGS, default=WORDINGS[0], help="unseen: not tuned on")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kanal-incidents-") as folder:
         begin = time.perf_counter()
-        found, truth, hard = land(asked.count, asked.seed, Path(folder))
+        found, truth, hard = land(asked.count, asked.seed, Path(folder), asked.wordings)
         made = time.perf_counter()
         loaded = flow.load(found, run_id="made", now=lambda: datetime.now(UTC))
         print(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from random import Random
 
-from benchmarks.incidents.knowledge import Channel, channels, kinds, phrases
+from benchmarks.incidents.knowledge import Channel, channels, phrases
 from benchmarks.incidents.places import Spot, moved, preposed, told
 from benchmarks.incidents.shapes import COPIES, Incident, Report, Told
 from benchmarks.incidents.words import misspell, passed_on, tidy, typed, wrapped
@@ -32,11 +32,12 @@ _NAMED = frozenset(("number", "street", "corner", "landmark"))
 
 
 class Teller:
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, labels: Sequence[str]) -> None:
+        """labels: of the kinds' categories, one of which a reporter names who names a wrong one."""
         self.rng = rng
         self.channels = list(channels().values())
         self._shares = list(accumulate(c.share for c in self.channels))
-        self._labels = [k.label for k in kinds().values()]
+        self._labels = labels
         self._people = 0
         self._reports = 0
         self._day, self._of_day = "", 0

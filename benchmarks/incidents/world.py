@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from itertools import accumulate
 from random import Random
 
-from benchmarks.incidents.knowledge import MAIN, Kind, kinds
+from benchmarks.incidents.knowledge import MAIN, WORDINGS, Kind, kinds
 from benchmarks.incidents.places import M_LON, STREETS, M, Spot, Street, spot, streets
 from benchmarks.incidents.shapes import Closing, HardPair, Incident, Pending, Report
 from benchmarks.incidents.teller import Teller
@@ -36,13 +36,13 @@ _NEIGHBOURS = frozenset("bangunan ktp kjp bansos".split())
 Item = Report | HardPair | Closing
 
 
-def stories(count: int, seed: int) -> Iterator[Item]:
+def stories(count: int, seed: int, wordings: str = WORDINGS[0]) -> Iterator[Item]:
     """`count` reports in the order in which they were said, with later versions, hard pairs and closings between.
 
     Memory is bounded by what is due within the next six weeks, whatever the count. The same for the
-    same count and seed.
+    same count, seed and wordings (of knowledge.WORDINGS).
     """
-    world, reports = _World(seed), 0
+    world, reports = _World(seed, wordings), 0
     while True:
         for item in world.until_next():
             if isinstance(item, Report) and item.version == 1:
@@ -54,11 +54,11 @@ def stories(count: int, seed: int) -> Iterator[Item]:
 
 
 class _World:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, wordings: str) -> None:
         self.rng = rng = Random(seed)
-        self.teller = Teller(rng)
+        self.kinds = list(kinds(wordings).values())
+        self.teller = Teller(rng, [k.label for k in self.kinds])
         self.streets = streets(rng)
-        self.kinds = list(kinds().values())
         self._shares = list(accumulate(k.share for k in self.kinds))
         self.now = float(START)
         self._due: list[tuple[float, int, str, Incident | Report]] = []  # (when, serial, role, whose)

@@ -163,8 +163,8 @@ def decode(message: Message, stream: Stream) -> Draft:
     draft = plan_of(stream).draft(_folded(cells))
     for file in draft.attachments:
         if "url" not in file and (kept := found.get(file.get("name", ""))):
-            for told in ("sha256", "phash", "elsewhere"):  # the bytes say it better
-                file.pop(told, None)
+            file.pop("elsewhere", None)  # what the bytes say counts, also where they say nothing of a phash
+            file.pop("phash", None)
             file.update(kept)
     if not draft.text and not draft.title and not draft.attachments:
         raise RejectedMessage(_NO_CONTENT)

@@ -16,7 +16,7 @@ import numpy as np
 from imagehash import phash
 from PIL import Image, ImageOps
 
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # JPEG also opens MPO, which phones write
 # Pixels of a picture that is looked at. A JPEG is decoded at an eighth of its size at best, all else in full.
 _MOST_PIXELS = {"JPEG": 64_000_000, "MPO": 64_000_000}
 _MOST_PIXELS_DECODED = 16_000_000

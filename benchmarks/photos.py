@@ -1,0 +1,132 @@
+"""How far apart the perceptual hashes of pictures lie: copies of one, and pictures of different things; and what it costs.
+
+    python -m benchmarks.photos 300
+
+Drawn pictures (benchmarks/drawn.py), saved as JPEG; of a kind so many. A copy goes through one of the things that
+messengers and people do to a picture. Two pictures are told to be one where at most so many of 64 bits differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from benchmarks.drawn import OTHERS, PHOTOS, Picture, jpeg, street
+from pipelines.sources.pictures import phash_of
+
+WITHIN = (2, 4, 6, 8, 10, 12)
+_ROTATED, _ORIENTATION = 6, 0x112
+
+
+def copies(picture: Picture, seed: int) -> Iterator[tuple[str, bytes]]:
+    """(what was done, the bytes that came of it)."""
+    r = Random(seed)
+
+    def smaller(of: Picture, share: float) -> Picture:
+        way = r.choice((Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS))
+        return of.resize((int(of.width * share), int(of.height * share)), way)
+
+    yield "30-70% of the size", jpeg(smaller(picture, r.uniform(0.3, 0.7)), 85)
+    yield "quality 40-80", jpeg(picture, r.randint(40, 80))
+    small = jpeg(smaller(picture, r.uniform(0.3, 0.7)), r.randint(40, 80))
+    yield "both", small
+    yield "both, twice", jpeg(smaller(Image.open(BytesIO(small)), 0.6), r.randint(40, 80))
+    exif = Image.Exif()
+    exif[_ORIENTATION] = _ROTATED
+    yield "turned by EXIF", jpeg(picture.transpose(Image.Transpose.ROTATE_90), 80, exif=exif)
+    yield "15% lighter or darker", jpeg(ImageEnhance.Brightness(picture).enhance(r.choice((0.85, 1.15))), 80)
+    w, h = picture.size
+    for share in (0.01, 0.02, 0.04):
+        x, y = int(w * share), int(h * share)
+        yield f"cut by {share:.0%} on each side", jpeg(picture.crop((x, y, w - x, h - y)), 80)
+
+
+def bits(data: bytes) -> np.ndarray | None:
+    """The 64 bits of a picture's hash."""
+    found = phash_of(data)
+    return None if found is None else np.unpackbits(np.frombuffer(bytes.fromhex(found), np.uint8))
+
+
+def shares(distances: np.ndarray) -> str:
+    return ", ".join(f"{d} {(distances <= d).mean():.4%}" for d in WITHIN)
+
+
+def apart(hashes: list[np.ndarray]) -> np.ndarray:
+    """Distances of all pairs."""
+    signs = np.array(hashes, np.float32) * 2 - 1
+    return ((64 - signs @ signs.T) / 2).round().astype(np.int16)[np.triu_indices(len(hashes), 1)]
+
+
+def measure(count: int) -> None:
+    """Print what this file's docstring promises."""
+    hashes: dict[str, list[np.ndarray]] = {}
+    near: dict[str, list[int]] = {}
+    lost: dict[str, int] = {}
+    for name, draw in (PHOTOS | OTHERS).items():
+        hashes[name] = []
+        for seed in range(count):
+            picture = draw(seed, *((1200, 900) if name in PHOTOS and seed < count // 5 else ()))
+            original = bits(jpeg(picture, 92))
+            if original is None:
+                continue
+            hashes[name].append(original)
+            if name in PHOTOS and seed < count // 5:
+                for done, data in copies(picture, seed):
+                    copy = bits(data)
+                    lost[done] = lost.get(done, 0) + (copy is None)
+                    if copy is not None:
+                        near.setdefault(done, []).append(int((copy != original).sum()))
+    print("have a hash: " + ", ".join(f"{name} {len(found) / count:.1%}" for name, found in hashes.items()))
+    print(f"copies within so many bits ({sum(map(len, near.values())):,}):")
+    for done, distances in near.items():
+        print(f"  {done}: {shares(np.array(distances))}; most {max(distances)}; without a hash {lost[done]}")
+    print("pairs of different pictures within so many bits:")
+    for name, found in hashes.items():
+        if len(found) > 1:
+            between = apart(found)
+            print(f"  {name}: {shares(between)}; least {between.min()}; of {len(between):,}")
+    every = apart([one for name in PHOTOS for one in hashes[name]])
+    print(f"  photos of all kinds: {shares(every)}; least {every.min()}; of {len(every):,}")
+
+
+def cost() -> None:
+    """Print seconds a picture, and the most memory."""
+    small = street(1, 1200, 900)
+    cases = {
+        "JPEG of 1 MP": jpeg(small), "JPEG of 12 MP": jpeg(small.resize((4000, 3000))),
+        "JPEG of 50 MP": jpeg(small.resize((8160, 6120))),
+        "progressive JPEG of 50 MP": jpeg(small.resize((8160, 6120)), progressive=True),
+    }  # fmt: skip
+    for kind, mode in (("PNG", "RGBA"), ("WEBP", "RGB")):
+        out = BytesIO()
+        small.convert(mode).resize((4000, 4000)).save(out, kind)
+        cases[f"{kind} of 16 MP"] = out.getvalue()
+    phash_of(cases["JPEG of 1 MP"])
+    for name, data in cases.items():
+        begin = time.perf_counter()
+        found = phash_of(data)
+        took = (time.perf_counter() - begin) * 1000
+        print(f"  {name}, {len(data) / 1e6:.1f} MB: {took:.0f} ms ({found})")
+    print(f"  most memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", type=int, nargs="?", default=300)
+    parser.add_argument("--cost", action="store_true", help="what a hash costs, and nothing else")
+    asked = parser.parse_args()
+    if asked.cost:
+        cost()
+    else:
+        measure(asked.count)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
+from threading import Lock
 
 import numpy as np
 from imagehash import phash
 from PIL import Image, ImageOps
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # JPEG also opens MPO, which phones write
-# Pixels of a picture that is looked at. A JPEG is decoded at an eighth of its size at best, all else in full.
-_MOST_PIXELS = {"JPEG": 64_000_000, "MPO": 64_000_000}
-_MOST_PIXELS_DECODED = 16_000_000
-_MOST_SCANS = 100  # of a JPEG: each goes over the whole picture again, and costs its maker a few bytes
+# Pixels of a picture that is looked at. A JPEG is decoded line by line at an eighth of its size; all else, and a
+# progressive one, is held whole.
+_MOST_PIXELS, _MOST_PIXELS_HELD = 52_000_000, 16_000_000
+_MOST_SCANS = 40  # of a JPEG: each goes over the whole picture again, and costs its maker a few bytes
 _SCAN = b"\xff\xda"
 _DRAFT = (256, 256)  # a JPEG's sides after that are at least so long
+_ONE_BY_ONE = Lock()  # pictures held at once, by however many threads
 _SIDE = 32
 # Measured by benchmarks/photos.py: photos lie on one side, empty ones, skies, pages and chats on the other.
 _SAME_GREY, _PLAIN = 4, 0.7  # this share of cells within so many levels of the commonest one: a picture of one colour
@@ -35,10 +37,11 @@ def phash_of(data: bytes) -> str | None:
     if data.startswith(b"\xff\xd8") and data.count(_SCAN) > _MOST_SCANS:
         return None
     try:
-        with warnings.catch_warnings():
+        with _ONE_BY_ONE, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata
             with Image.open(BytesIO(data), formats=_FORMATS) as picture:
-                if picture.width * picture.height > _MOST_PIXELS.get(picture.format or "", _MOST_PIXELS_DECODED):
+                by_line = picture.format in ("JPEG", "MPO") and not picture.info.get("progressive")
+                if picture.width * picture.height > (_MOST_PIXELS if by_line else _MOST_PIXELS_HELD):
                     return None
                 cells = _cells(picture)
     except Exception:  # noqa: BLE001 - bytes made to hurt may make a decoder raise anything
@@ -50,7 +53,7 @@ def _cells(picture: Image.Image) -> Image.Image:
     """32 x 32 grey levels of a picture as it is shown: first frame, right way up, on white where it lets light through."""
     picture.draft("L", _DRAFT)
     if picture.has_transparency_data:
-        layers = picture.convert("RGBA")
+        layers = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         white = Image.new("L", picture.size, 255)
         grey = Image.composite(layers.convert("L"), white, layers.getchannel("A"))
     else:

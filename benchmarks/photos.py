@@ -1,6 +1,8 @@
 """How far apart the perceptual hashes of pictures lie: copies of one, and pictures of different things; and what it costs.
 
     python -m benchmarks.photos 300
+    python -m benchmarks.photos --pairs 2000     photos alone, more of them, 320 x 240
+    python -m benchmarks.photos --cost
 
 Drawn pictures (benchmarks/drawn.py), saved as JPEG; of a kind so many. A copy goes through one of the things that
 messengers and people do to a picture. Two pictures are told to be one where at most so many of 64 bits differ.
@@ -98,6 +100,15 @@ def measure(count: int) -> None:
     print(f"  photos of all kinds: {shares(every)}; least {every.min()}; of {len(every):,}")
 
 
+def pairs(count: int) -> None:
+    """Print how near pictures of different things of one kind come to each other."""
+    for name, draw in PHOTOS.items():
+        found = [one for seed in range(count) if (one := bits(jpeg(draw(seed, 320, 240)))) is not None]
+        between = apart(found)
+        near = ", ".join(f"{d} {(between <= d).sum():,}" for d in WITHIN)
+        print(f"{name}: {near} of {len(between):,} pairs; least {between.min()}", flush=True)
+
+
 def cost() -> None:
     """Print milliseconds and megabytes a picture, each in a process of its own."""
     small = street(1, 1200, 900)
@@ -133,10 +144,13 @@ def _most_memory() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=300)
+    parser.add_argument("--pairs", type=int, metavar="COUNT", help="so many small pictures of a kind, and nothing else")
     parser.add_argument("--cost", action="store_true", help="what a hash costs, and nothing else")
     asked = parser.parse_args()
     if asked.cost:
         cost()
+    elif asked.pairs:
+        pairs(asked.pairs)
     else:
         measure(asked.count)
 

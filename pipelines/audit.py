@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -67,12 +68,16 @@ def audit(settings: Settings, *, all_media: bool = False, progress: Progress = s
 
 
 def attached(warehouse: Warehouse) -> dict[str, BatchRef]:
-    """SHA-256 of each file that a report tells of -> the batch of such a report."""
+    """SHA-256 of each file that a report tells of and that is kept -> the batch of such a report."""
     rows = warehouse.con.execute(
-        "SELECT channel, stream, sequence, json_extract_string(attachments, '$[*].sha256') FROM reports"
-        " WHERE contains(attachments, '\"sha256\"') ORDER BY ALL"
+        "SELECT channel, stream, sequence, attachments FROM reports WHERE contains(attachments, '\"sha256\"') ORDER BY ALL"
     ).fetchall()
-    return {digest: BatchRef(*ref) for *ref, digests in rows for digest in digests if digest}
+    return {
+        file["sha256"]: BatchRef(*ref)
+        for *ref, files in rows
+        for file in orjson.loads(files)
+        if file.get("sha256") and not file.get("elsewhere")
+    }
 
 
 def _media(

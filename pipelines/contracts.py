@@ -101,7 +101,9 @@ class Attachment(TypedDict, total=False):
     type: str  # media type or photo|video|audio|file; of bytes at hand, what they are
     name: str
     size: int  # bytes
-    sha256: str  # its bytes are kept: media/<first two digits>/<all>
+    sha256: str  # its bytes are kept: media/<first two digits>/<all>; but see elsewhere
+    phash: str  # of a picture, 16 hex digits: copies of other size and quality have the same but for a few bits
+    elsewhere: bool  # true: sha256 and phash are the source's word, and the bytes are not kept
     url: str
 
 
@@ -291,7 +293,13 @@ REPORTS = _schema(
     _field("emergency_rule", TEXT, "Rule of models/emergency.toml that flagged it"),
     _field("review_reason", TEXT, "Why a person should look, comma separated; null: need not", null=True),
     _field("private", BOOL, "Reporter asked for, or the channel implies, privacy", null=False),
-    _field("attachments", JSON, "JSON list of {type, name, size, sha256, url}", null=False),
+    _field(
+        "attachments",
+        JSON,
+        "JSON list of {type, name, size, sha256, phash, elsewhere, url}; phash: perceptual hash of a picture that shows enough,"
+        " 64 bits as 16 hex digits; elsewhere: both hashes are the source's word and the bytes are not kept",
+        null=False,
+    ),
     _field("attachment_count", INT, "Files that came along", null=False),
     _field("text_key", TEXT, "Hash of the text as compared when linking"),
     _field("extra", JSON, "JSON object of what only this channel says", null=False),

@@ -324,10 +324,17 @@ def _with_files(current: pd.DataFrame, state: Outcomes, warehouse: Warehouse) ->
     return both.assign(attachments=[files[report_id] for report_id in column(both, "report_id")])
 
 
+_OF_BYTES = ("type", "size", "sha256", "phash")
+
+
 def with_file(attachments: str, url: str, file: Mapping[str, Any]) -> str:
-    """The JSON list of attachments, that of the address with type, size and sha256 of its bytes."""
-    known = {name: file[name] for name in ("type", "size", "sha256") if name in file}
-    found = [a | known if a.get("url") == url else a for a in orjson.loads(attachments)]
+    """The JSON list of attachments, that of the address with type, size and hashes of its bytes in place of what was
+    told of them."""
+    known = {name: file[name] for name in _OF_BYTES if name in file}
+    found = [
+        {name: a[name] for name in a if name not in (*_OF_BYTES, "elsewhere")} | known if a.get("url") == url else a
+        for a in orjson.loads(attachments)
+    ]
     return orjson.dumps(found).decode()
 
 

@@ -140,7 +140,7 @@ def _wanted(settings: Settings) -> tuple[list[tuple[str, str]], int]:
         (report_id, file["url"])
         for report_id, files in rows
         for file in orjson.loads(files)
-        if file.get("url") and not file.get("sha256")
+        if file.get("url") and (not file.get("sha256") or file.get("elsewhere"))
     ]
     return list(dict.fromkeys(wanted)), loads.newest if loads else -1
 

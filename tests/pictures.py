@@ -8,11 +8,19 @@ from io import BytesIO
 
 from PIL import Image
 
+from benchmarks.drawn import jpeg, street
+
 
 def picture(kind: str = "JPEG", size: tuple[int, int] = (8, 6), colour: str = "brown") -> bytes:
     out = BytesIO()
     Image.new("RGB", size, colour).save(out, kind)
     return out.getvalue()
+
+
+def scene(seed: int = 1, quality: int = 90, width: int = 640) -> bytes:
+    """A picture that shows enough to have a perceptual hash; the same seed draws the same street."""
+    drawn = street(seed)
+    return jpeg(drawn.resize((width, width * 3 // 4)), quality)
 
 
 def png_claiming(width: int, height: int) -> bytes:

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 from benchmarks.incidents import generate
 from benchmarks.incidents.difficulty import best, words
-from benchmarks.incidents.export import SCHEMA, kanal_toml, tables, write
+from benchmarks.incidents.export import HEADER, SCHEMA, kanal_toml, row, tables, write
 from benchmarks.incidents.knowledge import MAIN, WORDINGS, kinds
 from benchmarks.incidents.measures import Clustering, clustering, evaluate, reachable, recall_by
 from benchmarks.incidents.places import M
 from benchmarks.incidents.shapes import COPIES, HARD, Closing, HardPair, Report
 from benchmarks.incidents.words import tidy
 from pipelines.settings import load
+from pipelines.sources.headings import fold
+from pipelines.sources.mapping import plan_of
 
 COUNT, SEED = 6_000, 5
 
@@ -387,3 +389,16 @@ def test_reachable_is_what_walking_from_report_to_report_finds(rows):
     met = sum(group[a] == group[b] for a, b in true)
     frame = pd.DataFrame([(i, p, "first") for i, p in rows], columns=["incident", "place", "role"])
     assert reachable(frame) == pytest.approx(met / len(true) if true else 1)
+
+
+def test_photos_of_an_export_are_hashes_of_the_report(reports, tmp_path):
+    (tmp_path / "kanal.toml").write_text(kanal_toml(), "utf-8")
+    plans = {s.channel: plan_of(s) for s in load(tmp_path / "kanal.toml").streams}
+    told = reports[:500]
+    assert 100 < sum(r.photo_sha256 is not None for r in told) < 450
+    for report in told:
+        cells = zip(HEADER, row(report), strict=True)
+        draft = plans[report.channel].draft({fold(name): str(cell) for name, cell in cells if cell is not None})
+        photo = {"type": "photo", "sha256": report.photo_sha256, "phash": report.photo_phash, "elsewhere": True}
+        assert draft.attachments == ([photo] if report.photo_sha256 else [])
+        assert not {"unread", "photo_sha256", "photo_phash"} & draft.extra.keys()

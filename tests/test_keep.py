@@ -29,11 +29,12 @@ from pipelines.sinks import compaction
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.media import Media
 from pipelines.sinks.warehouse import open_warehouse
+from pipelines.sources.pictures import phash_of
 from pipelines.status import status
 from pipelines.trace import open_snapshot, trace_thing
 from tests.conftest import stream_toml
 from tests.made_up import HEADER, JAKI, KELURAHAN, ROWS, write
-from tests.pictures import picture
+from tests.pictures import picture, scene
 from tests.sources.test_web import answer, serving
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
@@ -234,8 +235,8 @@ def _attachments(settings: Settings) -> dict[str, Any]:
     return {ref: orjson.loads(attachments) for ref, attachments in rows}
 
 
-PHOTO = picture()
-FILE = {"type": "image/jpeg", "size": len(PHOTO), "sha256": sha256(PHOTO).hexdigest()}
+PHOTO = scene()
+FILE = {"type": "image/jpeg", "size": len(PHOTO), "sha256": sha256(PHOTO).hexdigest(), "phash": phash_of(PHOTO)}
 PAGES = {"/a.jpg": answer(PHOTO), "/gone.jpg": answer(b"", 404), "/busy.jpg": answer(b"", 503)}
 
 

@@ -21,9 +21,9 @@ _COLUMNS = {
     "id": "nomor", "external_ref": "no_crm", "occurred_at": "tanggal", "edited_at": "diubah", "title": "judul", "text": "isi",
     "address": "alamat", "rt_rw": "rt_rw", "kelurahan": "kelurahan", "kecamatan": "kecamatan", "lat": "lat", "lon": "lon",
     "accuracy_m": "akurasi", "category": "kategori", "author_ref": "akun", "attachments": "foto",
+    "photo_sha256": "photo_sha256", "photo_phash": "photo_phash",
 }  # fmt: skip
-_EXTRA = ("photo_sha256", "photo_phash")
-HEADER = (*_COLUMNS.values(), *_EXTRA)
+HEADER = tuple(_COLUMNS.values())
 STREAM = "ekspor"
 
 
@@ -32,7 +32,7 @@ def kanal_toml() -> str:
     columns = "\n".join(f'{field} = "{name}"' for field, name in _COLUMNS.items())
     streams = (
         f'[[stream]]\nchannel = "{c}"\nname = "{STREAM}"\nsource = "export"\ninbox = "{c}"\n'
-        f"extra = {list(_EXTRA)}\n\n[stream.columns]\n{columns}\n"
+        f"\n[stream.columns]\n{columns}\n"
         for c in channels()
     )
     return '[kanal]\ndata_dir = "data"\n\n' + "\n".join(streams)

@@ -15,6 +15,7 @@ from zipfile import ZipFile, ZipInfo
 from PIL import Image
 
 from pipelines.contracts import Attachment
+from pipelines.sources.pictures import phash_of
 from pipelines.sources.workbook import ZIP_ODD, is_packed_oddly
 
 MAX_BYTES = 25_000_000  # a larger file is named but not kept
@@ -54,11 +55,14 @@ def type_of(data: bytes) -> str | None:
 
 
 def described(data: bytes, name: str = "", claimed: str = "") -> Attachment:
-    """The attachment that bytes are; with its sha256 where they are to be kept, as `kept` says."""
+    """The attachment that bytes are; with its sha256 where they are to be kept, as `kept` says, and then the phash of a
+    picture that shows enough."""
     kind = type_of(data) or (claimed if claimed and not claimed.startswith(_TOLD) else _UNKNOWN)
     found = Attachment(type=kind, size=len(data))
     if kept(data):
         found["sha256"] = sha256(data).hexdigest()
+        if kind in _IMAGES.values() and (looks := phash_of(data)):
+            found["phash"] = looks
     if name:
         found["name"] = name
     return found

@@ -65,6 +65,8 @@ _MARKUP = re.compile(r"</?(?:p|br|div|span|li|ul|ol|b|i|u|strong|em|a|table|td|t
 _LITERAL = re.compile(r"\\{1,4}r\\{1,4}n|\\{1,4}[nr]")
 _LIST = re.compile(r"[\n;|]|,(?=\s{0,9}https?://)|(?<=\w\.\w{3}),|(?<=\w\.\w{4}),")
 _FILES = 100  # of one report
+_HEX = re.compile(r"(?:0x)?([0-9a-f]+)")
+_EITHER_BITS = 8  # that a hash of a picture has of each kind at least: of a black or white one it has next to none
 _TYPES = MimeTypes(filenames=())  # built in, so that every machine says the same
 
 
@@ -232,6 +234,18 @@ def files(cell: str) -> list[Attachment]:
     if yes(text) or re.fullmatch(r"\d{1,2}(?: ?(?:foto|photo|gambar))?", text, re.IGNORECASE):
         return [{"type": "photo"}] * (int(text.split()[0]) if text[:1].isdecimal() else 1)
     return [f for f in map(_file_of, _LIST.split(text)[:_FILES]) if f]
+
+
+def digest(cell: str, *, digits: int) -> str | None:
+    """A hash of so many hex digits, in lower case."""
+    found = _HEX.fullmatch(cell.strip().lower())
+    return found[1] if found and len(found[1]) == digits else None
+
+
+def phash(cell: str) -> str | None:
+    """A perceptual hash of 64 bits as 16 hex digits; None also for that of a picture that shows nothing."""
+    found = digest(cell, digits=16)
+    return found if found and _EITHER_BITS <= int(found, 16).bit_count() <= 64 - _EITHER_BITS else None
 
 
 def _file_of(item: Any) -> Attachment | None:

@@ -74,6 +74,8 @@ Fields of `columns`:
   private         see private_values
   anonymous       by the same words: name and contacts stay in landing, and the sender counts as anonymous
   attachments     addresses or names of files; or yes, no or a count of photos
+  photo_sha256    SHA-256 of the first photo's bytes, 64 hex digits; photo_phash: its perceptual hash, 64 bits as
+                  16 hex digits (pHash as ImageHash has it). Where the file came along, its bytes count instead
   conversation_ref, source_url
 """
 
@@ -161,6 +163,8 @@ def decode(message: Message, stream: Stream) -> Draft:
     draft = plan_of(stream).draft(_folded(cells))
     for file in draft.attachments:
         if "url" not in file and (kept := found.get(file.get("name", ""))):
+            file.pop("elsewhere", None)  # what the bytes say counts, also where they say nothing of a phash
+            file.pop("phash", None)
             file.update(kept)
     if not draft.text and not draft.title and not draft.attachments:
         raise RejectedMessage(_NO_CONTENT)

@@ -36,7 +36,7 @@ def message(
     again: bool = False,
     data: bytes | None = None,
 ) -> Message:
-    """An attempt -> the message that lands. file: type, size and sha256 of what is kept; problem: why there is
+    """An attempt -> the message that lands. file: type, size, sha256 and phash of what is kept; problem: why there is
     none, and whether asking again may help; data: the bytes, where they are new."""
     said = {
         "report_id": report_id, "url": url, "file": file, "problem": problem, "again": again,
@@ -59,7 +59,7 @@ def decode(message: Message, stream: Stream) -> Draft:
 
 
 def event(message: Message) -> dict[str, Any]:
-    """A landed attempt -> report_id, url, file (type, size, sha256; or None), problem, again, happened_at (aware UTC).
+    """A landed attempt -> report_id, url, file (type, size, sha256, phash; or None), problem, again, happened_at (aware UTC).
 
     Raises RejectedMessage where it cannot be read.
     """

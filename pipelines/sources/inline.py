@@ -9,6 +9,7 @@ Belongs here: taking out and telling of such files. Not here: other media, which
 from __future__ import annotations
 
 import binascii
+import json
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +59,23 @@ def told(base: Any, key: str) -> Attachment | None:
         file["size"] = found["size"]
     if isinstance(found.get("sha256"), str):
         file["sha256"] = found["sha256"]
+    if isinstance(found.get("phash"), str):
+        file["phash"] = found["phash"]
     return file
+
+
+def said(dialect: Dialect, item: Item) -> str:
+    """An item as text that its version is made of: without how its pictures look, which is our word and not the
+    sender's, so that a message that comes again is the same whichever release sees it."""
+    looks = [
+        (file, file.pop("phash"))
+        for holder, key in _places(dialect, item)
+        if isinstance(file := holder[key], dict) and "phash" in file
+    ]
+    text = json.dumps(item.value, sort_keys=True)
+    for file, phash in looks:
+        file["phash"] = phash
+    return text
 
 
 def _places(dialect: Dialect, item: Item) -> Iterator[tuple[dict[str, Any], str]]:

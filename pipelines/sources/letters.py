@@ -335,7 +335,7 @@ def _message(letter: _Letter, folder: Path, now: datetime) -> Message | None:
         hashes.append(_digest(path))
         if 0 < scan["size"] <= min(MAX_BYTES, room):  # a larger one is named but not kept
             room -= scan["size"]
-            scan["sha256"] = hashes[-1]
+            scan["sha256"] = hashes[-1]  # and no phash: letters on one form look alike
             media.append(path.read_bytes())
         scans.append(scan)
     said: dict[str, Any] = {}

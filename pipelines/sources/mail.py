@@ -22,7 +22,7 @@ from email.utils import parsedate_tz
 from mimetypes import MimeTypes
 from typing import Any, NamedTuple, TypeVar
 
-from pipelines.contracts import Attachment, Draft, Message, Stream
+from pipelines.contracts import Draft, Message, Stream
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.sources.attached import described, kept
 from pipelines.sources.mail_text import clean, has_forward, header_text, html_text, lines_of, split, text_of
@@ -80,14 +80,19 @@ class _Sender(NamedTuple):
     address: str | None
 
 
+class _File(NamedTuple):
+    data: bytes
+    name: str
+    claimed: str
+
+
 @dataclass(slots=True)
 class _Body:
     """texts: (text, whether it is HTML) in order. forwarded: texts of mails that were attached."""
 
     texts: list[tuple[str, bool]] = field(default_factory=list)
     forwarded: list[str] = field(default_factory=list)
-    files: list[Attachment] = field(default_factory=list)
-    media: list[bytes] = field(default_factory=list)
+    files: list[_File] = field(default_factory=list)
 
 
 def media_of(raw: bytes) -> tuple[bytes, ...]:
@@ -97,7 +102,7 @@ def media_of(raw: bytes) -> tuple[bytes, ...]:
         _walk(_parse(raw), body, 0)
     except RejectedMessage:
         return ()
-    return tuple(body.media)
+    return tuple(file.data for file in body.files if kept(file.data))
 
 
 def decode(message: Message, stream: Stream) -> Draft:
@@ -146,7 +151,7 @@ def decode(message: Message, stream: Stream) -> Draft:
         sender_level="verified" if check == "pass" else "claimed" if sender.address else "anonymous",
         conversation_ref=_thread(headers),
         address_text=None if _PLACE.search(f"{subject}\n{text}") else _address_in(signature),
-        attachments=body.files,
+        attachments=[described(*file) for file in body.files],
         extra={k: v for k, v in extra.items() if v is not None},
     )
 
@@ -196,10 +201,7 @@ def _walk(part: Part, body: _Body, depth: int) -> None:
         text = text_of(_bytes(part), _or(None, part.get_content_charset))
         body.texts.append((text, kind == "text/html"))
     elif kind not in _NOT_FILES and len(body.files) < _FILES:
-        data = _bytes(part)
-        body.files.append(_file(part, kind, data))
-        if kept(data):
-            body.media.append(data)
+        body.files.append(_file(part, kind))
 
 
 def _best(children: list[Part]) -> list[Part]:
@@ -215,7 +217,7 @@ def _best(children: list[Part]) -> list[Part]:
 
 def _attached_mail(mail: Part, body: _Body, depth: int) -> None:
     """A mail that was forwarded as a file: its words come after the sender's."""
-    inside = _Body(files=body.files, media=body.media)
+    inside = _Body(files=body.files)
     _walk(mail, inside, depth + 1)
     said = [header_text(_headers(mail).get("subject", "")), _plain(inside, quotes=True), *inside.forwarded]
     body.forwarded.append("\n".join(part for part in said if part))
@@ -247,12 +249,12 @@ def _bytes(part: Part) -> bytes:
     return _or(b"", lambda: str(part.get_payload() or "").encode("utf-8", "surrogateescape"))
 
 
-def _file(part: Part, kind: str, data: bytes) -> Attachment:
+def _file(part: Part, kind: str) -> _File:
     # only the last step of a path, whichever system wrote it
     name = re.split(r"[/\\]", header_text(_or("", lambda: str(part.get_filename() or ""))))[-1].strip()[:200]
     if kind == "application/octet-stream":
         kind = _TYPES.guess_type(name, strict=False)[0] or kind
-    return described(data, name, clean(kind)[:100])
+    return _File(_bytes(part), name, clean(kind)[:100])
 
 
 # --- words ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.contracts import Draft, Stream, short_hash
+from pipelines.contracts import Attachment, Draft, Stream, short_hash
 from pipelines.errors import RejectedMessage
 from pipelines.sources import cells
 from pipelines.sources.by_hand import Rules, plain
@@ -35,7 +35,7 @@ _PLAIN = {
 }  # fmt: skip
 _SPECIAL = (
     "id", "text", "title", "occurred_at", "edited_at", "point", "lat", "lon", "accuracy_m", "rt_rw", "private",
-    "anonymous", "attachments",
+    "anonymous", "attachments", "photo_sha256", "photo_phash",
 )  # fmt: skip
 FIELDS = (*_SPECIAL, *_PLAIN)
 # Who said what, when and where: with no id of its own, a row is these. What clerks add later is not
@@ -171,7 +171,7 @@ class Plan:
             occurred_at=self._occurred(row, unread),
             accuracy_m=self._read("accuracy_m", row, lambda c: cells.number(c, comma=self.comma), unread),
             private=cells.yes(self._cell("private", row), values=self.private_values),
-            attachments=cells.files(self._cell("attachments", row)),
+            attachments=self._photos(row, unread),
             **plain,  # type: ignore[arg-type]
         )
         homes = self._read("rt_rw", row, cells.rt_rw, unread)
@@ -218,6 +218,20 @@ class Plan:
         if found is None and (pair or (both and any(both))):
             unread.append("point")
         return found
+
+    def _photos(self, row: Mapping[str, str], unread: list[str]) -> list[Attachment]:
+        """The row's files; the first with the hashes that the source names. A hash is of a photo, whatever else the
+        row says of photos."""
+        files = [file.copy() for file in cells.files(self._cell("attachments", row))]
+        digest = self._read("photo_sha256", row, lambda c: cells.digest(c, digits=64), unread)
+        looks = self._read("photo_phash", row, cells.phash, unread)
+        if digest or looks:
+            first = files[0] if files else Attachment(type="photo")
+            first |= {"sha256": digest} if digest else {}
+            first |= {"phash": looks} if looks else {}
+            first["elsewhere"] = True
+            files[:1] = [first]
+        return files
 
     def _contacts(self, draft: Draft, unread: list[str]) -> None:
         if draft.external_ref:

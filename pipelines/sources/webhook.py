@@ -151,7 +151,7 @@ def _of_json(dialect: Dialect, raw: bytes, body: dict[str, Any], now: datetime, 
             continue
         media = files[place]
         payload = raw if len(items) == 1 and not dialect.inlines else to_bytes(dialect.alone(body, item))
-        said = json.dumps(item.value, sort_keys=True)
+        said = inline.said(dialect, item)
         messages.append(replace(_message(dialect, item, said, payload, JSON, now, origin), media=media))
     return Taken(messages, len(items) - len(messages))
 

@@ -27,11 +27,13 @@ from pipelines.contracts import Attachment, Draft, Message, Stream, report_id_of
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
 from pipelines.sources import form
+from pipelines.sources.pictures import phash_of
 from pipelines.trace import ask, open_snapshot
 from tests.conftest import stream_toml
 from tests.intake.conftest import SECRETS, UNLIMITED, by_partner, write_settings
 from tests.peers.chromium import Page, browser
 from tests.peers.intake import Intake, landed, running
+from tests.pictures import scene
 
 KEY = "balai_warga/web"
 SECRET = {"UJI_FORMULIR": "kenari-formulir-88d1"}
@@ -104,7 +106,7 @@ def page() -> Iterator[Page]:
 
 
 def test_a_form_that_was_sent_lands_with_its_photos_and_its_number_is_shown(site: Site) -> None:
-    token, picture = site.old_token(), photo()
+    token, picture = site.old_token(), scene()
     more = {
         "kategori": "penerangan_listrik",
         "nama": "Warga Satu",
@@ -119,7 +121,12 @@ def test_a_form_that_was_sent_lands_with_its_photos_and_its_number_is_shown(site
         text=SAID["uraian"], occurred_at=message.occurred_at, author_ref="0812 0000 0001", author_name="Warga Satu",
         contact_phone="0812 0000 0001", contact_email="w@example.id", sender_level="claimed", address_text=SAID["lokasi"],
         category_reported="penerangan_listrik", private=True,
-        attachments=[Attachment(type="image/jpeg", name="lampu.jpg", size=len(picture), sha256=sha256(picture).hexdigest())],
+        attachments=[
+            Attachment(
+                type="image/jpeg", size=len(picture), sha256=sha256(picture).hexdigest(), phash=phash_of(picture) or "",
+                name="lampu.jpg",
+            )
+        ],
     )  # fmt: skip
     assert token.rsplit(".", 1)[1].encode() not in message.payload
 

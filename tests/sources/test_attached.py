@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.sources import attached
 from pipelines.sources.attached import Beside, described, type_of
-from tests.pictures import picture, png_claiming
+from pipelines.sources.pictures import phash_of
+from tests.pictures import picture, png_claiming, scene
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,18 @@ def test_a_claim_counts_only_for_what_cannot_be_told() -> None:
     assert described(b"PK..", "surat.docx", "application/msword") == {
         "type": "application/msword", "size": 4, "sha256": sha256(b"PK..").hexdigest(), "name": "surat.docx",
     }  # fmt: skip
+
+
+def test_a_picture_that_shows_enough_is_described_by_what_it_looks_like_too() -> None:
+    photo = scene()
+    assert described(photo, "foto.jpg") == {
+        "type": "image/jpeg", "size": len(photo), "sha256": sha256(photo).hexdigest(), "phash": phash_of(photo),
+        "name": "foto.jpg",
+    }  # fmt: skip
+    for other in (photo[: len(photo) // 2], picture(), png_claiming(9_000, 9_000), b"%PDF-1.7 " + photo):
+        assert described(other) == {
+            "type": type_of(other), "size": len(other), "sha256": sha256(other).hexdigest(),
+        }, "cut off, empty, a bomb, no picture"  # fmt: skip
 
 
 def test_what_is_too_large_or_empty_is_named_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,28 @@ def moment(text: str, *formats: str, zone: Any = WIB) -> datetime | None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("a1" * 32, "a1" * 32), (f" 0x{'A1' * 32} ", "a1" * 32), ("a1" * 31, None), ("a1" * 33, None), ("g1" * 32, None),
+        ("-" + "a1" * 31 + "b", None), ("١" * 64, None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_hash_is_so_many_hex_digits(cell: str, found: str | None) -> None:
+    assert cells.digest(cell, digits=64) == found
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("C3A1F00F5A5A3C3C", "c3a1f00f5a5a3c3c"), ("c3a1f00f5a5a3c3", None), ("c3a1f00f5a5a3c3c" * 4, None), ("3.2E+18", None),
+        ("0" * 16, None), ("8" + "0" * 15, None), ("f" * 16, None),
+    ],
+)  # fmt: skip
+def test_a_perceptual_hash_has_64_bits_and_is_of_a_picture_that_shows_something(cell: str, found: str | None) -> None:
+    assert cells.phash(cell) == found
+
+
+@pytest.mark.parametrize(
     ("text", "time"),
     [
         ("2026-05-04 19:12", EVENING), ("2026-05-04T19:12:00", EVENING), ("2026-05-04T12:12:00Z", EVENING),

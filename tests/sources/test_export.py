@@ -24,9 +24,10 @@ from pipelines.errors import PermanentError, RejectedMessage, SettingsError, Tra
 from pipelines.settings import load
 from pipelines.sinks.landing import Landing
 from pipelines.sources import export, inbox, tables
+from pipelines.sources.attached import described
 from pipelines.sources.csv_rows import UNCLOSED
 from pipelines.sources.mapping import ROUNDED
-from tests.pictures import picture
+from tests.pictures import picture, scene
 
 NOW = datetime(2026, 10, 7, 3, 0, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -204,6 +205,22 @@ def test_a_file_of_the_same_zip_that_a_row_names_comes_along(box: Path) -> None:
         [kept, {"type": "image/jpeg", "name": "x.jpg", "url": "https://example.com/x.jpg"}],
         [{"type": "video/mp4", "size": len(video), "sha256": sha256(video).hexdigest(), "name": "dua.mp4"}],
         [{"type": "image/jpeg", "name": "tiga.jpg"}],
+    ]
+
+
+@pytest.mark.parametrize("photo", [picture(), scene()], ids=["shows nothing", "shows a street"])
+def test_what_the_bytes_say_counts_before_what_the_row_says_of_them(photo: bytes, box: Path) -> None:
+    packed = io.BytesIO()
+    with ZipFile(packed, "w") as made:
+        row = f"1;Lubang;satu.jpg;{'a1' * 32};c3a1f00f5a5a3c3c\n2;Banjir;dua.jpg;{'b2' * 32};\n"
+        made.writestr("rekap.csv", "nomor;isi;foto;sidik;rupa\n" + row)
+        made.writestr("satu.jpg", photo)
+    put(box / "1.zip", packed.getvalue())
+    columns = {"id": "nomor", "text": "isi", "attachments": "foto", "photo_sha256": "sidik", "photo_phash": "rupa"}
+    stream = stream_of(box, columns=columns, separator=";")
+    assert [export.decode(m, stream).attachments for m in messages(pull(stream))] == [
+        [described(photo, "satu.jpg")],
+        [{"type": "image/jpeg", "name": "dua.jpg", "sha256": "b2" * 32, "elsewhere": True}],
     ]
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pipelines.contracts import Draft, Message, Stream
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.sources import imap, mail
-from tests.pictures import picture
+from pipelines.sources.pictures import phash_of
+from tests.pictures import scene
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "email"
 FETCHED = datetime(2026, 10, 6, 3, 0, tzinfo=UTC)
@@ -135,7 +136,7 @@ def test_files_are_listed_with_safe_names_and_hashes() -> None:
     made = EmailMessage()
     made["From"], made["Subject"] = "sari@example.com", "Foto"
     made.set_content("Terlampir.")
-    photo, page = picture(), b"<html>bukan foto"
+    photo, page = scene(), b"<html>bukan foto"
     made.add_attachment(photo, maintype="image", subtype="jpeg", filename="../../etc/lubang jalan.jpg")
     made.add_attachment(b"%PDF-1", maintype="application", subtype="octet-stream", filename="surat.pdf")
     made.add_attachment(page, maintype="image", subtype="png", filename="foto.png")
@@ -144,6 +145,7 @@ def test_files_are_listed_with_safe_names_and_hashes() -> None:
             "type": "image/jpeg",
             "size": len(photo),
             "sha256": sha256(photo).hexdigest(),
+            "phash": phash_of(photo),
             "name": "lubang jalan.jpg",
         },
         {"type": "application/pdf", "size": 6, "sha256": sha256(b"%PDF-1").hexdigest(), "name": "surat.pdf"},

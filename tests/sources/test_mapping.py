@@ -226,3 +226,49 @@ def test_every_option_and_field_is_told_in_the_sources_docstring() -> None:
     listed = {name for line in re.findall(r"^  (\w[\w, ]*?)  ", options, re.MULTILINE) for name in line.split(", ")}
     assert listed == mapping._OPTIONS
     assert [name for name in mapping.FIELDS if not re.search(rf"\b{name}\b", fields)] == []
+
+
+DIGEST, LOOKS = "a1" * 32, "c3a1f00f5a5a3c3c"
+HASHES = {"photo_sha256": "Sidik", "photo_phash": "Rupa"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "files"),
+    [
+        ({"Foto": "ya"}, [{"type": "photo", "sha256": DIGEST, "phash": LOOKS, "elsewhere": True}]),
+        ({"Foto": "tidak"}, [{"type": "photo", "sha256": DIGEST, "phash": LOOKS, "elsewhere": True}]),
+        ({}, [{"type": "photo", "sha256": DIGEST, "phash": LOOKS, "elsewhere": True}]),
+        ({"Foto": "3"}, [{"type": "photo", "sha256": DIGEST, "phash": LOOKS, "elsewhere": True}, *[{"type": "photo"}] * 2]),
+        (
+            {"Foto": "https://a.id/1.jpg; https://a.id/2.png"},
+            [
+                {"type": "image/jpeg", "name": "1.jpg", "url": "https://a.id/1.jpg", "sha256": DIGEST, "phash": LOOKS, "elsewhere": True},
+                {"type": "image/png", "name": "2.png", "url": "https://a.id/2.png"},
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_the_first_photo_has_the_hashes_that_the_source_names(cells: dict[str, str], files: list[Any]) -> None:
+    named = {"Sidik": DIGEST.upper(), "Rupa": LOOKS}
+    assert draft({"attachments": "Foto"} | HASHES, cells | named).attachments == files
+
+
+def test_one_hash_will_do_and_what_is_none_is_told_and_left_out() -> None:
+    told = {"attachments": "Foto"} | HASHES
+    found = draft(told, {"Foto": "ya", "Sidik": DIGEST, "Rupa": "tidak ada"})
+    assert (found.attachments, found.extra) == (
+        [{"type": "photo", "sha256": DIGEST, "elsewhere": True}], {"unread": ["photo_phash"]},
+    )  # fmt: skip
+    found = draft(told, {"Foto": "ya", "Sidik": DIGEST[:40], "Rupa": LOOKS})
+    assert (found.attachments, found.extra) == (
+        [{"type": "photo", "phash": LOOKS, "elsewhere": True}], {"unread": ["photo_sha256"]},
+    )  # fmt: skip
+    found = draft(told, {"Sidik": "x", "Rupa": "0" * 16})
+    assert (found.attachments, found.extra) == ([], {"unread": ["photo_sha256", "photo_phash"]})
+    assert draft(told, {"Sidik": "-", "Rupa": "null"}) == Draft(text="Jalan rusak")
+
+
+def test_another_photo_makes_another_version_of_the_same_report() -> None:
+    made = plan(columns={"text": "Isi", **HASHES})
+    before, after = (made.identity({"isi": "Jalan rusak", "sidik": digest}) for digest in (DIGEST, "b2" * 32))
+    assert before[0] == after[0] and before[1] != after[1]

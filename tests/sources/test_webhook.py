@@ -20,8 +20,9 @@ from pipelines.entries import entries
 from pipelines.errors import FilteredMessage, RejectedMessage, SettingsError
 from pipelines.settings import default_models_dir
 from pipelines.sources import webhook, x_posts
+from pipelines.sources.attached import described
 from pipelines.sources.dialects import Item, all_of, of_stream, parsed
-from tests.pictures import picture
+from tests.pictures import picture, scene
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 AT = datetime(2026, 11, 26, 1, 0, tzinfo=UTC)
@@ -328,6 +329,20 @@ def test_files_inside_a_partners_report_are_kept_and_their_hash_stands_in_their_
     ]  # fmt: skip
     assert take("json", body)[0].version == first.version
     assert take("json", _with_files({"data": b64encode(picture(colour="red")).decode()}))[0].version != first.version
+
+
+def test_a_photo_inside_a_report_tells_what_it_looks_like_and_that_is_no_part_of_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = scene()
+    body = _with_files({"data": b64encode(photo).decode()}, {"data": b64encode(photo).decode()})
+    found = take("json", body)[0]
+    assert webhook.decode(found, stream("json")).attachments == [described(photo)] * 2
+    assert described(photo)["phash"]
+    monkeypatch.setattr("pipelines.sources.attached.phash_of", lambda data: None)
+    other = take("json", body)[0]
+    assert (other.source_ref, other.version) == (found.source_ref, found.version)
+    assert other.payload != found.payload
 
 
 @pytest.mark.parametrize("data", ["sha256:" + "0" * 64, {"sha256": "0" * 64, "type": "image/jpeg"}, "x", 7, ["eA=="]])

@@ -107,7 +107,7 @@ def recall_by(incident: NDArray[Any], ticket: NDArray[Any], by: pd.Series) -> di
     others = np.bincount(i)[i] - 1
     many = others > 0
     share = pd.Series((both[cell] - 1)[many] / others[many])
-    return dict(share.groupby(by.to_numpy()[many]).mean())
+    return {name: float(mean) for name, mean in share.groupby(by.to_numpy()[many]).mean().items()}
 
 
 class Divided(NamedTuple):
@@ -152,7 +152,7 @@ def _by(flags: NDArray[Any], by: pd.Series) -> dict[str, float]:
     if not len(flags):
         return {}
     each = pd.Series(flags.astype(float)).groupby(by.to_numpy()).mean()
-    return {**dict(each), "all": float(flags.mean())}
+    return {**{name: float(mean) for name, mean in each.items()}, "all": float(flags.mean())}
 
 
 def _levels(table: pd.DataFrame, levels: pd.Series) -> dict[str, tuple[int, float]]:

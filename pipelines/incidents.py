@@ -99,7 +99,7 @@ def _csv(path: Path) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if table.empty:
         raise SettingsError(f"{path} holds no row below its header")
-    table.columns = table.columns.str.strip().str.removeprefix("\ufeff")
+    table.columns = table.columns.str.strip()
     return table.apply(lambda cells: cells.str.strip())
 
 

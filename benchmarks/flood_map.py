@@ -21,7 +21,7 @@ _COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8
 _SHAPES = ("circle", "triangle-up")
 _GREY, _LINE, _INK = "#9aa5b1", "#d3dae1", "#1b2733"
 _HEIGHT, _SIDE = 900, 390  # points: of the city's map, of a close one
-_NEAR = 0.4  # km that a close map shows on each side of its middle
+_NEAR = 0.06  # km that a close map shows at least on each side of its middle
 
 
 def metres(lon: Any, lat: Any) -> tuple[Any, Any]:
@@ -43,7 +43,7 @@ def draw(rows: pd.DataFrame, links: pd.DataFrame, outlines: Path, out: Path) -> 
         [f"{len(points) - beyond:,} reports of the night by ticket", f"kelurahan in outline; {beyond} reports lie beyond the map"],
     )  # fmt: skip
     near = [
-        _panel(points, lines, *(_around(some[c]) for c in ("x", "y")), _SIDE, _SIDE, 90, words, ringed=split)
+        _panel(points, lines, *_around(some), _SIDE, _SIDE, 90, words, ringed=split)
         for some, words in (
             (mixed, ["The largest ticket", "a line leads to the ticket's first report"]),
             (split, [f"The spot torn into most tickets: {split['ticket_no'].nunique()}", "its reports are ringed"]),
@@ -85,9 +85,12 @@ def _most(values: pd.Series) -> tuple[float, float]:
     return float(math.floor(low)), float(math.ceil(high))
 
 
-def _around(values: pd.Series) -> tuple[float, float]:
-    middle = float((values.min() + values.max()) / 2)
-    return middle - _NEAR, middle + _NEAR
+def _around(some: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A square, in km, with room around some reports."""
+    low, high = some[["x", "y"]].min(), some[["x", "y"]].max()
+    half = max(_NEAR, 0.7 * float((high - low).max()))
+    x, y = ((low + high) / 2).astype(float)
+    return (x - half, x + half), (y - half, y + half)
 
 
 def _outlines(path: Path) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -111,7 +112,7 @@ def evidence(rows: pd.DataFrame, named: pd.DataFrame) -> Iterator[str]:
     pairs = cKDTree(xy).query_pairs(_BANDS[-1], output_type="ndarray")
     apart = np.hypot(*(xy[pairs[:, 0]] - xy[pairs[:, 1]]).T)
     far = apart >= _FAR
-    strangers = far.sum() / (_BANDS[-1] ** 2 - _FAR**2)  # pairs by area, where closeness means nothing any more
+    strangers = max(far.sum(), 1) / (_BANDS[-1] ** 2 - _FAR**2)  # pairs by area, where closeness means nothing any more
     told = named.set_index("row").reindex(rows["row"])  # words alone: no address came along
     yield "pairs of reports, and their density in times of that beyond 1,000 m; where both name a street, an RW, or lie in the"
     yield "polygon of an RW: how many pairs, and the share with the same"
@@ -158,6 +159,32 @@ def _within(waits: NDArray[np.float64], low: float, high: float) -> int:
 
 
 # --- tickets against it ---------------------------------------------------------------------
+
+
+class Night(NamedTuple):
+    """judged: what incidents.judge found. tickets: of each row. links: row, street, rw, category, level, explanation,
+    ticket_no, opened (its ticket) of every report with a ticket, in the order of arrival."""
+
+    judged: dict[str, Any]
+    tickets: pd.Series
+    links: pd.DataFrame
+
+
+def night(rows: pd.DataFrame, folder: Path, worst: int) -> Night:
+    """The reports through the pipeline, in `folder`; rows with incident, the silver one."""
+    names = {"channel": _CHANNEL, "stream": rows["source"], "source_ref": rows["row"]}
+    told = incidents.truth_of(pd.DataFrame(names).assign(incident=rows["incident"].astype(str)), "the night")
+    found = land(rows, folder)
+    flow.load(found, run_id="night", now=lambda: datetime.now(UTC))
+    with open_warehouse(found.warehouse) as warehouse:
+        links = warehouse.con.execute(
+            """SELECT r.source_ref AS row, r.street, r.rw::VARCHAR AS rw, r.category, l.level, l.explanation, t.ticket_no,
+                r.report_id = t.first_report_id AS opened
+            FROM reports r JOIN links l USING (report_id) JOIN tickets t USING (ticket_id) ORDER BY r.arrival"""
+        ).df()
+        return Night(
+            incidents.judge(warehouse.con, told, worst=worst), incidents.tickets_of(warehouse.con, told), links
+        )
 
 
 def around(rows: pd.DataFrame, tickets: pd.Series, metres: float, apart: float) -> Iterator[str]:
@@ -254,33 +281,16 @@ def main() -> int:
     rows = read(path)
     labels = spots(rows[["east", "north"]].to_numpy(), rows["hours"].to_numpy(), asked.metres, asked.hours)
     rows = rows.assign(incident=labels)
-    told = incidents.truth_of(
-        pd.DataFrame({
-            "channel": _CHANNEL, "stream": rows["source"], "source_ref": rows["row"], "incident": labels.astype(str),
-        }),
-        str(path),
-    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="kanal-night-") as folder:
-        found = land(rows, Path(folder))
-        loaded = flow.load(found, run_id="night", now=lambda: datetime.now(UTC))
-        with open_warehouse(found.warehouse) as warehouse:
-            judged = incidents.judge(warehouse.con, told, worst=asked.worst)
-            tickets = incidents.tickets_of(warehouse.con, told)
-            links = warehouse.con.execute(
-                """SELECT r.source_ref AS row, r.street, r.rw::VARCHAR AS rw, r.category, l.level, l.explanation, t.ticket_no,
-                    r.report_id = t.first_report_id AS opened
-                FROM reports r JOIN links l USING (report_id) JOIN tickets t USING (ticket_id) ORDER BY r.arrival"""
-            ).df()
-    print(
-        f"{loaded.messages:,} reports landed, {loaded.quarantined} quarantined; categories: {_counts(links['category'])}"
-    )
-    print(*evidence(rows, links[["row", "street", "rw"]]), "", sep="\n")
-    print_agreement(judged)
-    print("", *around(rows, tickets, asked.metres, asked.hours), merged(rows, tickets), sep="\n")
-    print(*largest(rows, links), sep="\n")
+        found = night(rows, Path(folder), asked.worst)
+    print(f"{len(rows):,} reports; categories: {_counts(found.links['category'])}")
+    print(*evidence(rows, found.links[["row", "street", "rw"]]), "", sep="\n")
+    print_agreement(found.judged)
+    print("", *around(rows, found.tickets, asked.metres, asked.hours), merged(rows, found.tickets), sep="\n")
+    print(*largest(rows, found.links), sep="\n")
     if asked.out:
         outlines = asked.data / "gazetteer" / "jakarta_kelurahan.geojson"
-        print(f"map: {flood_map.draw(rows, links, outlines, asked.out)}")
+        print(f"map: {flood_map.draw(rows, found.links, outlines, asked.out)}")
     return 0
 
 

@@ -6,10 +6,7 @@ Reads petabencana_2017 of the operator's folder of real reports (20 to 22 Februa
 missing file is said and skipped. The reports land in the order in which they were said, each under its row's number from 0,
 and come to tickets as in every run. No text is shown. --out gets flood_night.png, a map that is not to be passed on.
 
-Silver, as nobody labelled them: reports are of one incident where a chain of reports connects them, each within METRES and
-HOURS of the next. `evidence` prints what both numbers rest on: what people name of their place, where no point had a say, and
-when the city fell silent. Nothing of models/matching.toml is read, and what the linker compares (a ticket's first report, a
-radius of its own) is not what chains compare.
+What the silver standard is and why, flood_silver says; its evidence and its neighbours are printed with every run.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +25,9 @@ import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from benchmarks import flood_map
+from benchmarks.flood_silver import HOURS, METRES, evidence, extent, spots
 from pipelines import flow, incidents, settings
 from pipelines.agreement import clustering
 from pipelines.console_links import print_agreement
@@ -41,11 +36,7 @@ from pipelines.sinks.landing import Landing
 from pipelines.sinks.warehouse import open_warehouse
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-METRES, HOURS = 100.0, 6.0
 _AROUND = ((50.0, 75.0, 100.0, 150.0, 200.0), (3.0, 6.0, 12.0, 24.0))
-_BANDS = (0, 25, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000)
-_FAR = 1_000  # metres from where on pairs are strangers
-_GAPS = (0, 0.25, 1, 3, 6, 12, 24, 72)
 _CHANNEL = "qlue"  # an app whose reports carry a point, as all three sources of the night do
 _COLUMNS = {
     "id": "row", "occurred_at": "created_at", "title": "title", "text": "text", "lat": "lat", "lon": "lon",
@@ -91,71 +82,6 @@ def _message(row: pd.Series) -> Message:
     return Message(
         row["row"], "1", orjson.dumps(cells), "application/json", row["said"].to_pydatetime(), origin="night"
     )
-
-
-# --- the silver standard --------------------------------------------------------------------
-
-
-def spots(xy: NDArray[np.float64], hours: NDArray[np.float64], metres: float, apart: float) -> NDArray[np.int64]:
-    """A label a report: the same where a chain of reports, each within metres and hours of the next, connects two.
-    xy: metres, a row a report."""
-    pairs = cKDTree(xy).query_pairs(metres, output_type="ndarray")
-    pairs = pairs[np.abs(np.subtract(*hours[pairs].T)) <= apart]
-    graph = coo_matrix((np.ones(len(pairs)), tuple(pairs.T)), shape=(len(xy), len(xy)))
-    labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return labels
-
-
-def evidence(rows: pd.DataFrame, named: pd.DataFrame) -> Iterator[str]:
-    """What tells how far one incident reaches. named: row, street, rw (number) as the words alone name them."""
-    xy, hours = rows[["east", "north"]].to_numpy(), rows["hours"].to_numpy()
-    pairs = cKDTree(xy).query_pairs(_BANDS[-1], output_type="ndarray")
-    apart = np.hypot(*(xy[pairs[:, 0]] - xy[pairs[:, 1]]).T)
-    far = apart >= _FAR
-    strangers = max(far.sum(), 1) / (_BANDS[-1] ** 2 - _FAR**2)  # pairs by area, where closeness means nothing any more
-    told = named.set_index("row").reindex(rows["row"])  # words alone: no address came along
-    yield "pairs of reports, and their density in times of that beyond 1,000 m; where both name a street, an RW, or lie in the"
-    yield "polygon of an RW: how many pairs, and the share with the same"
-    yield "          metres | pairs density | street    | RW named  | polygon"
-    for low, high in pairwise(_BANDS):
-        some = pairs[(apart >= low) & (apart < high)]
-        same = [_agree(told[c].to_numpy(object), some) for c in ("street", "rw")]
-        polygon = _agree(rows["rw"].where(rows["rw"] != "", None).to_numpy(object), some)
-        dense = len(some) / (high**2 - low**2) / strangers
-        words = " | ".join(f"{n:5} {share:.2f}" for n, share in (*same, polygon))
-        yield f"  {low:5,} to {high:5,} | {len(some):6,} {dense:6.1f} | {words}"
-    silences = pd.Series(np.diff(np.sort(hours))).nlargest(3)
-    yield "longest silences of the whole city, hours: " + ", ".join(f"{s:.1f}" for s in silences)
-    waits = _waits(xy, hours)
-    shares = ", ".join(f"{h:g} {(waits <= h).mean():.2f}" for h in _GAPS[1:])
-    yield f"hours since the last report within {METRES:.0f} m, {len(waits):,} reports, share within: {shares}"
-    chance = np.random.default_rng(1)
-    mixed = np.concatenate([_waits(xy, chance.permutation(hours)) for _ in range(20)])
-    times = " ".join(
-        f"{low:g}-{high:g}: {_within(waits, low, high) / max(_within(mixed, low, high) / 20, 1e-9):.1f}"
-        for low, high in pairwise(_GAPS)
-    )
-    yield f"  times as many as if the night's times were dealt out anew: {times}"
-
-
-def _agree(values: NDArray[np.object_], pairs: NDArray[np.int64]) -> tuple[int, float]:
-    """(pairs in which both have a value, share of them with the same)."""
-    a, b = values[pairs[:, 0]], values[pairs[:, 1]]
-    both = pd.notna(a) & pd.notna(b)
-    return int(both.sum()), float((a[both] == b[both]).mean()) if both.any() else 0.0
-
-
-def _waits(xy: NDArray[np.float64], hours: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hours from each report that follows another within METRES back to the last such."""
-    order = np.argsort(hours, kind="stable")
-    xy, hours = xy[order], hours[order]
-    near = cKDTree(xy).query_ball_point(xy, METRES)
-    before = ((n, max((m for m in some if m < n), default=-1)) for n, some in enumerate(near))
-    return np.array([hours[n] - hours[m] for n, m in before if m >= 0])
-
-
-def _within(waits: NDArray[np.float64], low: float, high: float) -> int:
-    return int(((waits >= low) & (waits < high)).sum())
 
 
 # --- tickets against it ---------------------------------------------------------------------
@@ -211,9 +137,16 @@ def _against(labels: NDArray[np.int64], xy: NDArray[np.float64], tickets: pd.Ser
     )
 
 
-def extent(xy: NDArray[np.float64]) -> float:
-    """Metres between the two furthest of some points."""
-    return float(max((np.hypot(*(xy - one).T).max() for one in xy), default=0.0))
+def missed(rows: pd.DataFrame, tickets: pd.Series, links: pd.DataFrame) -> str:
+    """Of how many pairs of one incident in two tickets the categories already differ, or one is not known."""
+    category = links.set_index("row")["category"].reindex(rows["row"]).fillna("").to_numpy(str)
+    counts = Counter[str]()
+    for group in rows.groupby("incident").indices.values():
+        for a, b in zip(*(group[side] for side in np.triu_indices(len(group), 1)), strict=True):
+            if tickets.iloc[a] != tickets.iloc[b]:
+                known = category[a] and category[b]
+                counts["one undecided" if not known else "same" if category[a] == category[b] else "different"] += 1
+    return f"pairs of one incident in two tickets {counts.total():,}; their categories: {_counted(counts)}"
 
 
 def merged(rows: pd.DataFrame, tickets: pd.Series) -> str:
@@ -263,7 +196,11 @@ def _summed(values: Sequence[object]) -> str:
 
 
 def _counts(values: pd.Series) -> str:
-    return ", ".join(f"{name} {n}" for name, n in values.fillna("undecided").value_counts().items())
+    return _counted(Counter(values.fillna("undecided")))
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.most_common())
 
 
 def main() -> int:
@@ -287,6 +224,7 @@ def main() -> int:
     print(*evidence(rows, found.links[["row", "street", "rw"]]), "", sep="\n")
     print_agreement(found.judged)
     print("", *around(rows, found.tickets, asked.metres, asked.hours), merged(rows, found.tickets), sep="\n")
+    print(missed(rows, found.tickets, found.links))
     print(*largest(rows, found.links), sep="\n")
     if asked.out:
         outlines = asked.data / "gazetteer" / "jakarta_kelurahan.geojson"

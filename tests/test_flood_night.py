@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import flood_map, flood_night
-from benchmarks.flood_night import around, evidence, extent, largest, merged, night, read, spots
+from benchmarks.flood_night import around, largest, merged, missed, night, read
+from benchmarks.flood_silver import evidence, extent, spots
 
 _HEADER = (
     "created_at", "source", "lat", "lon", "text", "title", "flood_depth", "has_image", "rw_id", "kelurahan", "kecamatan", "kota",
@@ -95,6 +96,9 @@ def test_a_night_comes_to_tickets_and_is_told_without_its_words(tmp_path: Path, 
     told += largest(rows, found.links)
     words = {word for text in rows["text"] for word in text.lower().split() if len(word) > 5 and word != "banjir"}
     assert not [line for line in told if words & set(line.lower().split())]
+    tickets = pd.Series(range(len(rows)))
+    assert missed(rows, tickets, found.links).startswith("pairs of one incident in two tickets 7; their categories: ")
+    assert missed(rows, tickets * 0, found.links).startswith("pairs of one incident in two tickets 0;")
     pairs = sum(n * (n - 1) // 2 for n in found.tickets.value_counts())
     assert f"pairs in one ticket {pairs:,}" in "\n".join(told)
     picture = flood_map.draw(rows, found.links, tmp_path / "no outlines", tmp_path / "out")

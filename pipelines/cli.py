@@ -18,6 +18,7 @@ from pipelines.commands.desk import desk
 from pipelines.commands.gazetteer import gazetteer
 from pipelines.commands.intake import intake
 from pipelines.commands.keep import compact, media
+from pipelines.commands.link import link
 from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
 from pipelines.commands.review import review
@@ -35,7 +36,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, mapping, desk, review, media):
+for group in (model, gazetteer, mapping, desk, review, link, media):
     app.add_typer(group)
 for command in (intake, compact):
     app.command()(command)

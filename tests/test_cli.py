@@ -54,7 +54,7 @@ COMMANDS = (
     "run", "import", "status", "trace", "audit", "rebuild", "doctor", "intake",
     "model train", "model evaluate", "model list", "model rollback",
     "gazetteer install", "mapping new", "mapping list", "mapping show", "desk template",
-    "review list", "review decide",
+    "review list", "review decide", "link evaluate",
 )  # fmt: skip
 
 

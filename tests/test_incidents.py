@@ -19,10 +19,11 @@ from benchmarks.incidents import generate
 from benchmarks.incidents.difficulty import best, words
 from benchmarks.incidents.export import HEADER, SCHEMA, kanal_toml, row, tables, write
 from benchmarks.incidents.knowledge import MAIN, WORDINGS, kinds
-from benchmarks.incidents.measures import Clustering, clustering, evaluate, reachable, recall_by
+from benchmarks.incidents.measures import reachable
 from benchmarks.incidents.places import M
 from benchmarks.incidents.shapes import COPIES, HARD, Closing, HardPair, Report
 from benchmarks.incidents.words import tidy
+from pipelines.agreement import Clustering, clustering, evaluate, recall_by
 from pipelines.settings import load
 from pipelines.sources.headings import fold
 from pipelines.sources.mapping import plan_of
@@ -243,7 +244,7 @@ def test_exports_hold_every_report_and_kanal_reads_their_settings(tmp_path, item
     assert rows == len(passed)
     with (tmp_path / "truth.csv").open(encoding="utf-8", newline="") as file:
         truth = list(csv.DictReader(file))
-    assert [(t["report_id"], int(t["incident"]), t["role"]) for t in truth] == [
+    assert [(t["source_ref"], int(t["incident"]), t["role"]) for t in truth] == [
         (r.report_id, r.incident, r.role) for r in reports
     ]
     with pytest.raises(FileExistsError):
@@ -272,7 +273,7 @@ def test_a_small_case_by_hand():
     ticket = np.array([1, 1, 2, 2, 3, 4])
     assert clustering(incident, ticket) == pytest.approx(
         Clustering(
-            pair_precision=1 / 2, pair_recall=1 / 4, pair_f1=1 / 3, pure=1 / 2,
+            pair_precision=1 / 2, pair_recall=1 / 4, pair_f1=1 / 3, pure=1 / 2, whole=0.0,
             b_cubed_precision=(1 + 1 + 0.5 + 0.5 + 1 + 1) / 6, b_cubed_recall=(2 / 3 + 2 / 3 + 1 / 3 + 1 / 2 + 1 / 2 + 1) / 6,
             b_cubed_f1=2 * (5 / 6) * (11 / 18) / (5 / 6 + 11 / 18), tickets=4, incidents=3, largest=2,
         )
@@ -317,7 +318,7 @@ def test_neither_order_nor_names_change_a_measure(labels, random):
 def test_the_truth_itself_is_perfect(incident):
     labels = np.array(incident)
     perfect = clustering(labels, labels * 7)
-    assert set(perfect[:7]) == {1.0} and perfect.tickets == perfect.incidents == len(set(incident))
+    assert set(perfect[:8]) == {1.0} and perfect.tickets == perfect.incidents == len(set(incident))
 
 
 def _truth(*rows: tuple[str, int, str, str | None]) -> pd.DataFrame:

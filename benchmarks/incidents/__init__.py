@@ -9,7 +9,7 @@
     world                       what happens, and what only looks like it
     teller                      one report: channel, words, place, photo
     export, tables              as files, as Arrow tables
-    measures                    how well a grouping of reports meets the truth
+    measures                    how many pairs the evidence connects at all
 
 Truth is what happened. Not all of it can be told from the reports: a few per cent name no place (column
 `place`), and `measures.reachable` says how many pairs what is named connects at all.

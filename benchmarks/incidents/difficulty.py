@@ -22,8 +22,8 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks.incidents import generate
 from benchmarks.incidents.__main__ import SEED
-from benchmarks.incidents.measures import Clustering, clustering
 from benchmarks.incidents.shapes import Report
+from pipelines.agreement import Clustering, clustering
 
 PURE = 0.9
 _WORD = re.compile(r"[a-z0-9]+")

@@ -75,7 +75,7 @@ def write(items: Iterable[Item], folder: Path) -> Iterator[Report]:
             return writer
 
         exports = {c: sheet(folder / c / "laporan.csv", HEADER) for c in channels()}
-        truth = sheet(folder / "truth.csv", ("report_id", "channel", *TRUTH))
+        truth = sheet(folder / "truth.csv", ("source_ref", "channel", *TRUTH))
         hard = sheet(folder / "hard.csv", HardPair._fields)
         closings = sheet(folder / "closings.csv", Closing._fields)
         for item in items:

@@ -130,8 +130,8 @@ def apply_entry(
     state.settle(parts, knowledge)
     acts = moves.acts_of_entry(state, warehouse)
     reports, changes, linked = _link(state, acts, warehouse, knowledge)
-    moves.settle(state, acts)
     links = linked.links
+    moves.settle(state, acts, links)
     clock.lap("link")
     tickets, history = _tickets(reports, changes, links, acts, warehouse, knowledge)
     clock.lap("ticket")

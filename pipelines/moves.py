@@ -68,8 +68,14 @@ def done_of(row: Row) -> Done:
     return Done(**{name: row[name] for name in Done._fields if name != "moves"}, moves=moves)
 
 
-def settle(state: Outcomes, acts: Acts) -> None:
-    """Tell what became of the decisions that do not hold."""
+def settle(state: Outcomes, acts: Acts, found: pd.DataFrame) -> None:
+    """Tell what became of the decisions that do not hold, and of statuses for tickets that were not there yet.
+
+    found: the links that the entry made, as `link` gives them.
+    """
+    links = zip(*(column(found, name) for name in ("ticket_id", "level", "arrival")), strict=True)
+    opened = {ticket_id: arrival for ticket_id, level, arrival in links if level == "opened"}
+    state.unfounded(opened | {e.made: e.done.arrival for e in acts.effects if e.made})
     for refused in acts.refused:
         words = None if refused.fault == "repeat" else FAULTS[refused.fault].format(**refused.about)
         state.act_refused(refused.asked.arrival - state.base, words)

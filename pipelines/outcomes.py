@@ -158,8 +158,7 @@ class Outcomes:
         known = {(r["report_id"], r["version"]) for r in rows if r["outcome"] == "event"}
         named = [event["ticket_id"] for _, event in events]
         tickets = set(self.warehouse.rows_of("tickets", "ticket_id", named, "ticket_id")["ticket_id"].to_pylist())
-        tickets |= set(map(ticket_id_of, self.ids))  # of this very entry
-        tickets |= self._may_be_split_off()
+        tickets |= self._may_open()
         fetched = self.landed["fetched_at"].to_pylist()
         for place, event in events:
             key = (self.ids[place], self.versions[place])
@@ -185,13 +184,25 @@ class Outcomes:
             else:
                 self.acts.append((place, act))
 
-    def _may_be_split_off(self) -> set[str]:
-        """Tickets that the decisions of this entry may make."""
+    def _may_open(self) -> set[str]:
+        """Tickets that this very entry may bring; `unfounded` takes back what was said of those that it does not."""
         splits = [act for _, act in self.acts if act["act"] == "split"]
-        named = [r for act in splits for r in act["report_ids"]]
         of = [act["ticket_id"] for act in splits]
-        named += self.warehouse.rows_of("links", "ticket_id", of, "report_id")["report_id"].to_pylist() if of else []
-        return set(map(ticket_id_of, named))
+        split = self.warehouse.rows_of("links", "ticket_id", of, "report_id")["report_id"].to_pylist() if of else []
+        named = (r for act in splits for r in act["report_ids"])
+        return {ticket_id_of(r) for r in (*self.ids, *split, *named)}
+
+    def unfounded(self, tickets: Mapping[str, int]) -> None:
+        """Set statuses aside that came before their ticket. tickets: arrival of each that this entry brought."""
+        named = [event["ticket_id"] for _, event in self.events if "ticket_id" in event]
+        if not named:
+            return
+        stored = self.warehouse.rows_of("tickets", "ticket_id", named, "ticket_id")["ticket_id"].to_pylist()
+        since = dict(tickets) | dict.fromkeys(stored, -1)
+        for place, event in self.events:
+            if "ticket_id" in event and since.get(event["ticket_id"], self.base + place) >= self.base + place:
+                words = "Kejadian dari CRM ini tidak bisa dipakai: tiketnya tidak ada di Kanal."
+                self._set_aside(place, "quarantined", "event", words)
 
     def act_refused(self, place: int, why: str | None) -> None:
         """A decision on tickets that cannot be applied, or (why: None) was applied before."""

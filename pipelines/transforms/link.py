@@ -114,18 +114,18 @@ def link(
             formed.append(new)
             for key in new.keys.tolist():
                 index.setdefault(key, []).append(new.leader)
-            if not new.open:
-                shut.add(new.leader.ticket_id)
+            (shut.discard if new.open else shut.add)(new.leader.ticket_id)
             since[new.leader.ticket_id] = new.leader.arrival
             for number in filter(None, (new.ref, ticket_no_of(new.leader.ticket_id[1:]))):
                 if number not in refs or since[refs[number]] > new.leader.arrival:
                     refs[number] = new.leader.ticket_id
 
     for place, (item, report_id, ref, cited_refs) in enumerate(zip(items, report_ids, own_refs, cites, strict=True)):
-        split_off(item.arrival)  # before closings: a status that came since counts
         while change is not None and change.arrival < item.arrival:
+            split_off(change.arrival)
             (shut.discard if change.open else shut.add)(change.ticket_id)
             change = next(pending)
+        split_off(item.arrival)
         asked = blocks.probes[blocks.probe_start[place] : blocks.probe_start[place + 1]].tolist()
         level, score, why, ticket = _best(item, ref, cited_refs, asked, index, refs, shut, matching, acts)
         if ticket is None:
@@ -135,8 +135,8 @@ def link(
             for key in blocks.own[blocks.own_start[place] : blocks.own_start[place + 1]].tolist():
                 index.setdefault(key, []).append(item)
             since[ticket] = item.arrival
-            if ref:
-                refs.setdefault(ref, ticket)
+            for number in filter(None, (ref, ticket_no_of(report_id))):
+                refs.setdefault(number, ticket)
         row = Link(report_id, ticket, level, score, orjson.dumps(why).decode() if why else "{}", item.arrival)
         acts.joined(row)
         rows.append(row)

@@ -104,6 +104,10 @@ class Acts:
         own = ticket_id_of(report_id)
         return any(d.arrival < arrival and own in (m.origin, m.target) for d, m in self._moves.get(report_id, ()))
 
+    def count(self, ticket_id: str) -> int:
+        """Reports of a ticket whose links were passed in."""
+        return len(self._members[ticket_id])
+
     # --- applying one ---
 
     def _decide(self, asked: Asked) -> None:

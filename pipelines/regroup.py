@@ -24,7 +24,7 @@ from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sources import acts as source
 from pipelines.trace import Rows, ask, open_snapshot
-from pipelines.transforms.act_shapes import Done, Refused, first_of
+from pipelines.transforms.act_shapes import Asked, Done, Refused, first_of
 from pipelines.transforms.acts import Acts
 
 # Why a decision cannot be, and what to do.
@@ -41,6 +41,7 @@ _FAULTS = {
     "undone": "decision {act} is undone already; to bring it back, undo the decision that undid it: `kanal trace KN-...`",
     "built_on": "report {report} was decided upon again by {by}; undo that decision first",
 }
+_BEHIND = 1 << 60  # arrivals of what is not loaded yet
 _AGAIN = {
     "split": "this has landed already",
     "merge": "{ticket} and {other} are one ticket already",
@@ -94,10 +95,10 @@ def decide(
 
 def _acts(con: duckdb.DuckDBPyConnection, messages: Iterable[Message]) -> Acts:
     """The snapshot's decisions and these, all applied. Those that cannot be read will be set aside, so they do nothing."""
-    asked, place = [], 1 << 60  # behind everything that is loaded
+    asked: list[Asked] = []
     for message in messages:
         try:
-            asked.append(asked_of(source.event(message), place + len(asked)))
+            asked.append(asked_of(source.event(message), _BEHIND + len(asked)))
         except RejectedMessage:
             continue
 

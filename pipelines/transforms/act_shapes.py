@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 DECIDED = "decision"  # links.level of a report that people moved
 
@@ -36,6 +38,41 @@ class Link(NamedTuple):
     score: int
     explanation: str
     arrival: int
+
+    @property
+    def decision(self) -> str | None:
+        """The decision that put the report here."""
+        found: str | None = self._explained().get("keputusan")
+        return found
+
+    @property
+    def through(self) -> str | None:
+        """The ticket that the report matched, where people had moved that one's first report to this one."""
+        found: str | None = self._explained().get("lewat")
+        return found
+
+    def decided(self, act_id: str, ticket_id: str, *, actor: str, reason: str) -> Link:
+        """As a decision puts the report elsewhere; what the link was before stays with it."""
+        before = {name: getattr(self, name) for name in ("ticket_id", "level", "score")}
+        before["explanation"] = self._explained()
+        why = {"alasan": reason, "oleh": actor, "keputusan": act_id, "sebelumnya": before}
+        return self._replace(ticket_id=ticket_id, level=DECIDED, score=1000, explanation=orjson.dumps(why).decode())
+
+    def restored(self) -> Link:
+        """As it was before the decision that put the report here."""
+        before = self._explained()["sebelumnya"]
+        return self._replace(**before | {"explanation": orjson.dumps(before["explanation"]).decode()})
+
+    def led_on(self, ticket_id: str) -> Link:
+        """As if the report had been linked to a ticket whose first report is now in this one."""
+        why = self._explained()
+        through = why.pop("lewat", self.ticket_id)
+        why |= {"lewat": through} if through != ticket_id else {}
+        return self._replace(ticket_id=ticket_id, explanation=orjson.dumps(why).decode())
+
+    def _explained(self) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(self.explanation)
+        return found
 
 
 class Move(NamedTuple):

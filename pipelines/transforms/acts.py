@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-import orjson
 
 from pipelines.contracts import ticket_id_of
 from pipelines.transforms.act_shapes import DECIDED, Asked, Done, Effect, Link, Move, Refused, first_of
@@ -163,8 +160,11 @@ class Acts:
             raise _FaultError("undone", act=done.act_id)
         stays = {m.report_id: pin for m in done.moves if (pin := self._pinned(m.report_id, since=done))}
         back = {m.report_id: m.origin for m in done.moves if m.report_id not in stays}
+        root, again = self._root(done)
         for move in done.moves:
-            if move.report_id in back and self._links[move.report_id].ticket_id != move.target:
+            link = self._links[move.report_id]
+            as_decided = again or link.decision == root.act_id or all(m.report_id != link.report_id for m in root.moves)
+            if move.report_id in back and not (link.ticket_id == move.target and as_decided):
                 raise _FaultError("built_on", report=move.report_id, by=self._last_mover(move.report_id))
         if stays and not back:
             report, pin = next(iter(stays.items()))
@@ -173,13 +173,13 @@ class Acts:
         left = sorted({m.target for m in done.moves if m.report_id in back})
         for ticket in left:  # what came since because of what now goes back goes with it
             for report in self._members[ticket] - back.keys():
-                through = _explained(self._links[report]).get("lewat", "")
-                if first_of(through) in back and not self._pinned(report):
-                    back[report] = back[first_of(through)]
+                through = first_of(self._links[report].through or "")
+                if through in back and not self._pinned(report, since=done):
+                    back[report] = back[through]
         for ticket in left:  # a ticket that loses its first report keeps nothing
             home = back.get(first_of(ticket), ticket)
             for report in sorted(self._members[ticket] - back.keys()) if home != ticket else ():
-                if pin := self._pinned(report):
+                if pin := self._pinned(report, since=done):
                     raise _FaultError("built_on", report=report, by=pin)
                 if self._links[report].level == DECIDED:
                     raise _FaultError("built_on", report=report, by=self._last_mover(report))
@@ -222,17 +222,23 @@ class Acts:
             if stays != ticket and (left or any(m.target == ticket for m in moves)):
                 raise _FaultError("built_on", report=first, by=self._last_mover(first))
 
+    def _root(self, done: Done) -> tuple[Done, bool]:
+        """The decision that undoing this one takes back (False) or, of an undo, brings back (True)."""
+        again = False
+        while done.undoes:
+            done, again = self.past[done.undoes], not again
+        return done, again
+
     def _move(self, move: Move, asked: Asked) -> None:
         link = self._links[move.report_id]
-        why = _explained(link)
-        if asked.undoes and why.get("keputusan") == asked.undoes:
-            link = _restored(link, why["sebelumnya"], move.target)
+        if not asked.undoes:
+            link = link.decided(asked.act_id, move.target, actor=asked.actor, reason=asked.reason)
         else:
-            before = {"ticket_id": link.ticket_id, "level": link.level, "score": link.score, "explanation": why}
-            why = {"alasan": asked.reason, "oleh": asked.actor, "keputusan": asked.act_id, "sebelumnya": before}
-            link = link._replace(
-                ticket_id=move.target, level=DECIDED, score=1000, explanation=orjson.dumps(why).decode()
-            )
+            root, again = self._root(self.past[asked.undoes])
+            if again and any(m.report_id == link.report_id for m in root.moves):
+                link = link.decided(root.act_id, move.target, actor=root.actor, reason=root.reason)
+            else:
+                link = (link.restored() if link.decision == root.act_id else link).led_on(move.target)
         self._members[move.origin].discard(move.report_id)
         self.watched.add(move.target)
         self._keep(link)
@@ -295,16 +301,3 @@ _KINDS: dict[str, Callable[[Acts, Asked], _Decided]] = {
     "pin": Acts._pin,
     "undo": Acts._undo,
 }
-
-
-def _explained(link: Link) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(link.explanation)
-    return found
-
-
-def _restored(link: Link, before: Mapping[str, Any], target: str) -> Link:
-    """The link as it was before a decision; lewat where its ticket has itself been merged since."""
-    why = before["explanation"] | ({"lewat": before["ticket_id"]} if target != before["ticket_id"] else {})
-    return link._replace(
-        ticket_id=target, level=before["level"], score=before["score"], explanation=orjson.dumps(why).decode()
-    )

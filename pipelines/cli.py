@@ -22,6 +22,7 @@ from pipelines.commands.link import link
 from pipelines.commands.mapping import mapping
 from pipelines.commands.model import model
 from pipelines.commands.review import review
+from pipelines.commands.ticket import ticket
 
 if TYPE_CHECKING:
     from pipelines.flow import RunResult
@@ -36,7 +37,7 @@ app = typer.Typer(
     " Settings come from --config, else $KANAL_CONFIG, else ./kanal.toml.\n\nExit codes: 0 done, 1 failed, 2 wrong usage,"
     " 3 partial (something was set aside, the rest is done).",
 )
-for group in (model, gazetteer, mapping, desk, review, link, media):
+for group in (model, gazetteer, mapping, desk, review, ticket, link, media):
     app.add_typer(group)
 for command in (intake, compact):
     app.command()(command)

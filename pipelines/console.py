@@ -24,6 +24,7 @@ from pipelines.errors import SettingsError
 from pipelines.flow import Progress as Tick
 from pipelines.flow import RunResult
 from pipelines.learn import Outcome
+from pipelines.regroup import Regrouped
 from pipelines.review import Told
 from pipelines.training import Trained
 
@@ -358,3 +359,17 @@ def print_decisions(told: Sequence[Told]) -> None:
         if t.fault is not None:
             where = f"line {t.line}, {t.ref or 'no report'}: " if t.line else ""
             err.print(f"[red]not decided[/red] {show(where)}{show(t.fault)}", soft_wrap=True)
+
+
+def print_regrouped(outcome: Regrouped) -> None:
+    """What a decision on tickets will do, and whether it landed."""
+    moves = [(r["report_id"], r["from"], r["to"], _cut(r["text"] or "")) for r in outcome.moves]
+    if moves:
+        out.print(table("Reports that move", ("report_id", "from", "to", "text"), moves))
+    rows = [(r["ticket_no"], r["reports_now"], r["reports_then"], r["merged_into"]) for r in outcome.tickets]
+    columns = ("ticket_no", "reports now", "then", "merged into")
+    out.print(table("Tickets", columns, rows, numbers=columns[1:3]))
+    if outcome.landed:
+        out.print(f"\nDecision kept: {outcome.decision}. It counts from the next run on: kanal run", markup=False)
+    else:
+        out.print("\nNothing was kept (--dry-run)", markup=False)

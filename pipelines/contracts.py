@@ -319,8 +319,14 @@ LINKS = _schema(
         null=False,
     ),
     _field("score", INT, "How strongly, 0..1000", null=False),
-    _field("explanation", JSON, "JSON object of the values compared", null=False),
-    _field("arrival", BIG, "Place in the recorded order", null=False),
+    _field(
+        "explanation",
+        JSON,
+        "JSON object of the values compared; lewat: the ticket it matched, where people had moved that one's reports on."
+        " Of a decision: alasan, oleh, keputusan (acts.act_id) and sebelumnya, the link it had before",
+        null=False,
+    ),
+    _field("arrival", BIG, "Place in the recorded order at which it got its first ticket", null=False),
 )
 
 TICKETS = _schema(
@@ -353,7 +359,7 @@ TICKETS = _schema(
     ),
     _field("intake_unit", TEXT, "Who looks first", null=False),
     _field("channels", TEXTS, "Channels that told of it, in order of arrival", null=False),
-    _field("report_count", INT, "Reports joined", null=False),
+    _field("report_count", INT, "Reports it has; 0: superseded", null=False),
     _field("attachment_count", INT, "Files of all its reports", null=False),
     _field("private", BOOL, "Any of its reports is private", null=False),
     _field("emergency", BOOL, "Any of its reports was flagged", null=False),
@@ -376,7 +382,7 @@ TICKETS = _schema(
     _field("suggested_agency_id", TEXT, "The machine's later opinion, once frozen"),
     _field("suggested_unit", TEXT, "The machine's later opinion, once frozen"),
     _field("suggested_kelurahan_code", TEXT, "The machine's later opinion, once frozen"),
-    _field("superseded_by", TEXT, "Ticket it was merged into"),
+    _field("superseded_by", TEXT, "Ticket that has its first report now, as people merged the two; null: none"),
     _field("first_report_id", TEXT, "Its first report", null=False),
     _field("first_arrival", BIG, "Place of its first report in the recorded order", null=False),
     _field("version", INT, "Counts every change; monotone", null=False),
@@ -386,12 +392,55 @@ TICKET_EVENTS = _schema(
     "Append-only history of tickets.",
     _field("event_id", TEXT, "Hash of what made it; the same event is one row", null=False),
     _field("ticket_id", TEXT, "The ticket", null=False),
-    _field("event", TEXT, "opened | joined | edited | status | decision | attached (a file was fetched)", null=False),
+    _field(
+        "event",
+        TEXT,
+        "opened | joined | edited | status | decision | attached (a file was fetched) | split | merged | pinned | undone",
+        null=False,
+    ),
     _field("happened_at", TIME, "When it happened", null=False),
     _field("actor", TEXT, "pipeline, the role that acted, or who decided", null=False),
     _field("report_id", TEXT, "The report concerned"),
     _field("status", TEXT, "New status, for status events"),
     _field("detail", JSON, "JSON object", null=False),
+    _field("arrival", BIG, "Place in the recorded order", null=False),
+)
+
+# What a ticket reads of a report besides its words.
+READ_BY_TICKETS = (
+    "occurred_at", "edited_at", "external_ref", "kind", "category", "category_confidence", "address_text", "lat", "lon",
+    "kelurahan_code", "kecamatan_code", "kota_code", "place_method", "agency_id", "unit", "agency_source",
+    "agency_confidence", "route_rule", "intake_unit", "status_reported", "completeness", "emergency", "emergency_rule",
+    "review_reason", "private", "attachment_count",
+)  # fmt: skip
+
+REPORT_VERSIONS = _schema(
+    "Every version of the reports that were edited since they have a ticket, as far as tickets read them: what a ticket is"
+    " told anew from when people move reports. A report that was never edited is not here.",
+    _field("report_id", TEXT, "The report", null=False),
+    _field(
+        "arrival", BIG, "Place of this version in the recorded order; of the first, where it got its ticket", null=False
+    ),
+    *(REPORTS.field(name) for name in READ_BY_TICKETS),
+)
+
+ACTS = _schema(
+    "What people decided about which reports are one matter, in the order it was applied.",
+    _field("act_id", TEXT, "The decision's id", null=False),
+    _field("act", TEXT, "split | merge | pin | undo", null=False),
+    _field(
+        "ticket_id",
+        TEXT,
+        "Ticket that was split, that keeps the merged reports, that is pinned to, or that the undone decision was about",
+        null=False,
+    ),
+    _field("other_id", TEXT, "Ticket that was split off, or that was merged into the other"),
+    _field("report_ids", TEXTS, "Reports that the decision names", null=False),
+    _field("undoes", TEXT, "act_id of the decision that this one undoes"),
+    _field("moves", JSON, "JSON list of [report_id, arrival of its link, ticket before, ticket after]", null=False),
+    _field("actor", TEXT, "Who decided", null=False),
+    _field("reason", TEXT, "Why, in their words, masked", null=False),
+    _field("happened_at", TIME, "When it was decided", null=False),
     _field("arrival", BIG, "Place in the recorded order", null=False),
 )
 
@@ -455,6 +504,8 @@ WAREHOUSE: dict[str, pa.Schema] = {
     "links": LINKS,
     "tickets": TICKETS,
     "ticket_events": TICKET_EVENTS,
+    "report_versions": REPORT_VERSIONS,
+    "acts": ACTS,
     "vault": VAULT,
     "leaders": LEADERS,
     "leader_keys": LEADER_KEYS,
@@ -466,6 +517,8 @@ KEYS = {
     "links": ("report_id",),
     "tickets": ("ticket_id",),
     "ticket_events": ("event_id",),
+    "report_versions": ("report_id", "arrival"),
+    "acts": ("act_id",),
     "vault": ("report_id",),
     "leaders": ("ticket_id",),
     "leader_keys": ("key", "arrival"),

@@ -20,10 +20,10 @@ from pipelines.errors import SettingsError
 from pipelines.settings import Settings
 from pipelines.transforms.blocks import Level, Matching
 from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
+from pipelines.transforms.contents import Clock
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.route import Routing
 from pipelines.transforms.spam import Spam, folded
-from pipelines.transforms.ticket import Clock
 
 
 @dataclass(frozen=True, slots=True)

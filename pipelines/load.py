@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import moves
 from pipelines.contracts import (
     LEADER_KEYS,
     LEADERS,
     LEDGER,
-    LINKS,
     REPORTS,
     TICKET_EVENTS,
     TICKETS,
@@ -43,6 +43,7 @@ from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Warehouse
 from pipelines.transforms import link, ticket
+from pipelines.transforms.acts import Acts
 from pipelines.transforms.blocks import Leader, blocks_of, candidates
 
 Refine = Callable[[pa.Table, Mapping[tuple[str, str], Stream]], Iterable[Refined]]
@@ -127,10 +128,12 @@ def apply_entry(
     progress(int(np.count_nonzero(~prepared.sent & ~late)))
     clock.lap("refine")
     state.settle(parts, knowledge)
-    reports, changes, linked = _link(state, warehouse, knowledge)
+    acts = moves.acts_of_entry(state, warehouse)
+    reports, changes, linked = _link(state, acts, warehouse, knowledge)
     links = linked.links
+    moves.settle(state, acts, links)
     clock.lap("link")
-    tickets, history = _tickets(reports, changes, links, warehouse, knowledge)
+    tickets, history = _tickets(reports, changes, links, acts, warehouse, knowledge)
     clock.lap("ticket")
     counts = state.tally(links)
     current = _with_files(_last_versions(reports), state, warehouse)
@@ -139,14 +142,17 @@ def apply_entry(
         "messages": state.messages(),
         "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
         "vault": _contacts(parts, reports),
-        "links": to_table(links, LINKS) if len(links) else LINKS.empty_table(),
+        "links": moves.links(links, acts),
         "tickets": to_table(tickets, TICKETS) if len(tickets) else TICKETS.empty_table(),
         "ticket_events": to_table(history, TICKET_EVENTS) if len(history) else TICKET_EVENTS.empty_table(),
+        "report_versions": moves.versions(changes, links, warehouse),
+        "acts": moves.rows(acts),
         "leaders": pa.Table.from_pylist([x._asdict() for x in linked.leaders], schema=LEADERS),
         "leader_keys": pa.table({"key": linked.keys, "arrival": linked.arrivals}, schema=LEADER_KEYS),
     }
     known = [*state.before, *(event["report_id"] for _, event in state.events if "url" in event)]
-    warehouse.write(rows, there={"reports": known, "vault": known, "tickets": [c.ticket_id for c in changes]})
+    there = {"reports": known, "vault": known, "links": [moved.report_id for moved in acts.changed()]}
+    warehouse.write(rows, there=there | {"tickets": [t for c in changes for t in c.touches]})
     clock.lap("write")
     loaded = loaded_of(counts)
     loaded.seconds = clock.laps
@@ -168,10 +174,10 @@ class _Clock:
 
 
 def _link(
-    state: Outcomes, warehouse: Warehouse, knowledge: Knowledge
+    state: Outcomes, acts: Acts, warehouse: Warehouse, knowledge: Knowledge
 ) -> tuple[pd.DataFrame, list[ticket.Change], link.Linked]:
-    """Link what has no ticket yet; list what else happens to tickets, in recorded order."""
-    reports = state.reports
+    """Link what has no ticket yet, with people's decisions between; list what else happens to tickets, in recorded order."""
+    reports, form = state.reports, moves.former(state, warehouse, knowledge)
     happened = [(state.base + place, event) for place, event in state.events]
     events = [(a, e) for a, e in happened if "ticket_id" in e]  # the others, decisions, name a report
     touched = [event["ticket_id"] for _, event in events]
@@ -181,7 +187,9 @@ def _link(
         for r in warehouse.rows_of("links", "report_id", wanted, "report_id, ticket_id").to_pylist()
     }
     if not len(reports):
-        return reports, _people(happened, linked), link.nothing()
+        result = link.nothing([form(effect) for effect in acts.until(None)])
+        changes = _people(happened, linked, acts) + moves.changes_of(acts)
+        return reports, sorted(changes, key=lambda c: c.arrival), result
     ids = column(reports, "report_id")
     first, taken = [], set(linked)
     for index, (report_id, kind) in enumerate(zip(ids, column(reports, "kind"), strict=True)):
@@ -197,8 +205,10 @@ def _link(
     older = [Leader(**row) for row in older_table.to_pylist()]
     numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
     of_ref = warehouse.tickets_of_refs(numbers)
-    asked_for = sorted({*touched, *of_ref.values(), *(o.ticket_id for o in older)})
-    status = warehouse.rows_of("tickets", "ticket_id", asked_for, "ticket_id, status").to_pylist()
+    matched = {*of_ref.values(), *(o.ticket_id for o in older)}
+    led = {acts.ticket_of(o.ticket_id, o.arrival) for o in older} | set(map(acts.ticket_of, matched))
+    asked_for = sorted({*touched, *matched, *led, *acts.watched})
+    status = warehouse.rows_of("tickets", "ticket_id", asked_for, "ticket_id, status, first_arrival").to_pylist()
     closed = frozenset(s["ticket_id"] for s in status if not ticket.is_open(s["status"]))
     # A ticket that history brings in as finished never takes new reports.
     done_at_birth = [status_of(s) for s in column(new, "status_reported")]
@@ -221,20 +231,28 @@ def _link(
         closed=closed,
         closings=closings,
         matching=knowledge.matching,
+        acts=acts,
+        form=form,
+        opened_at={s["ticket_id"]: s["first_arrival"] for s in status},
     )
-    changes = _changes(state, reports, linked, result.links, set(first))
+    changes = _changes(state, reports, linked, result.links, set(first), acts) + moves.changes_of(acts)
     new_links = zip(column(result.links, "report_id"), column(result.links, "ticket_id"), strict=True)
-    changes += _people(happened, linked | dict(new_links))
+    changes += _people(happened, linked | dict(new_links), acts)
     return reports, sorted(changes, key=lambda c: c.arrival), result
 
 
-def _people(happened: Iterable[tuple[int, Mapping[str, Any]]], ticket_of: Mapping[str, str]) -> list[ticket.Change]:
+def _people(
+    happened: Iterable[tuple[int, Mapping[str, Any]]], ticket_of: Mapping[str, str], acts: Acts
+) -> list[ticket.Change]:
     """What officers did to tickets, what people decided of reports and so of their tickets, files fetched for them."""
     return [
         ticket.Change(arrival, "status", event["ticket_id"], event=event)
         if "ticket_id" in event
         else ticket.Change(
-            arrival, "attached" if "url" in event else "decision", ticket_of[event["report_id"]], event=event
+            arrival,
+            "attached" if "url" in event else "decision",
+            acts.at(event["report_id"], arrival, ticket_of[event["report_id"]]),
+            event=event,
         )
         for arrival, event in happened
     ]
@@ -251,7 +269,12 @@ def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str,
 
 
 def _changes(
-    state: Outcomes, reports: pd.DataFrame, linked: Mapping[str, str], links: pd.DataFrame, first: set[int]
+    state: Outcomes,
+    reports: pd.DataFrame,
+    linked: Mapping[str, str],
+    links: pd.DataFrame,
+    first: set[int],
+    acts: Acts,
 ) -> list[ticket.Change]:
     """Joins and edits, each with the report's row (and the row before, for edits)."""
     ids = column(reports, "report_id")
@@ -269,7 +292,10 @@ def _changes(
         ticket_id = ticket_of[report_id]
         if index != start.get(report_id):
             before = latest[report_id]
-            changes.append(ticket.Change(arrival, "edited", ticket_id, report=row, before=before))
+            now = acts.at(report_id, arrival, ticket_id)
+            changes.append(ticket.Change(arrival, "edited", now, report=row, before=before))
+            if own := acts.left_behind(report_id, arrival, ticket_id):  # follows the words of its first report
+                changes.append(changes[-1]._replace(ticket_id=own))
         elif report_id not in opened:
             changes.append(ticket.Change(arrival, "joined", ticket_id, report=row))
         latest[report_id] = row
@@ -280,10 +306,11 @@ def _tickets(
     reports: pd.DataFrame,
     changes: list[ticket.Change],
     links: pd.DataFrame,
+    acts: Acts,
     warehouse: Warehouse,
     knowledge: Knowledge,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    touched = list(dict.fromkeys(c.ticket_id for c in changes))
+    touched = list(dict.fromkeys(ticket_id for c in changes for ticket_id in c.touches))
     existing = to_frame(warehouse.rows_of("tickets", "ticket_id", touched))
     opened = {
         r for r, level in zip(column(links, "report_id"), column(links, "level"), strict=True) if level == "opened"
@@ -300,7 +327,8 @@ def _tickets(
         first = first.assign(arrival=[arrivals[i] for i in column(first, "report_id")])
     else:
         first = pd.DataFrame(columns=REPORTS.names)
-    return ticket.apply(existing, first, changes, clocks=knowledge.clocks, routing=knowledge.routing)
+    told = moves.stories(acts, warehouse)
+    return ticket.apply(existing, first, changes, clocks=knowledge.clocks, routing=knowledge.routing, stories=told)
 
 
 def _last_versions(reports: pd.DataFrame) -> pd.DataFrame:

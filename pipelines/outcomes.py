@@ -92,6 +92,7 @@ class Outcomes:
         self.stage: list[str | None] = [None] * landed.num_rows
         self.reason: list[str | None] = [None] * landed.num_rows
         self.events: list[tuple[int, dict[str, Any]]] = []
+        self.acts: list[tuple[int, dict[str, Any]]] = []  # decisions on tickets: whether they hold shows while linking
         self.reports = pd.DataFrame()
 
     def known_repeats(self) -> np.ndarray:
@@ -108,7 +109,8 @@ class Outcomes:
                 self._set_aside(*aside)
         self._settle_reports(parts)
         events = sorted((e for p in parts for e in p.events), key=lambda placed: placed[0])
-        self._settle_events([e for e in events if "report_id" not in e[1]], knowledge)
+        self._settle_acts([e for e in events if "act" in e[1]])
+        self._settle_events([e for e in events if not e[1].keys() & {"act", "report_id"}], knowledge)
         named = [e for e in events if "report_id" in e[1]]
         self._settle_decisions([e for e in named if "url" not in e[1]], knowledge)
         self._settle_fetched([e for e in named if "url" in e[1]])
@@ -156,7 +158,7 @@ class Outcomes:
         known = {(r["report_id"], r["version"]) for r in rows if r["outcome"] == "event"}
         named = [event["ticket_id"] for _, event in events]
         tickets = set(self.warehouse.rows_of("tickets", "ticket_id", named, "ticket_id")["ticket_id"].to_pylist())
-        tickets |= set(map(ticket_id_of, self.ids))  # of this very entry
+        tickets |= self._may_open()
         fetched = self.landed["fetched_at"].to_pylist()
         for place, event in events:
             key = (self.ids[place], self.versions[place])
@@ -170,6 +172,44 @@ class Outcomes:
                 agency = knowledge.routing.agencies.get(event["agency_id"] or "")
                 more = parents_of(event["kelurahan_code"]) | ({"agency_name": agency.name} if agency else {})
                 self.events.append((place, event | more))
+
+    def _settle_acts(self, acts: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Decisions on tickets count from here on; `act_refused` takes back those that turn out not to hold."""
+        fetched = self.landed["fetched_at"].to_pylist()
+        for place, act in acts:
+            act |= {name: mask(act[name]) for name in ("reason", "actor")}
+            self.outcome[place] = "event"
+            if odd := _odd_time(act, fetched[place]):
+                self.act_refused(place, odd)
+            else:
+                self.acts.append((place, act))
+
+    def _may_open(self) -> set[str]:
+        """Tickets that this very entry may bring; `unfounded` takes back what was said of those that it does not."""
+        splits = [act for _, act in self.acts if act["act"] == "split"]
+        of = [act["ticket_id"] for act in splits]
+        split = self.warehouse.rows_of("links", "ticket_id", of, "report_id")["report_id"].to_pylist() if of else []
+        named = (r for act in splits for r in act["report_ids"])
+        return {ticket_id_of(r) for r in (*self.ids, *split, *named)}
+
+    def unfounded(self, tickets: Mapping[str, int]) -> None:
+        """Set statuses aside that came before their ticket. tickets: arrival of each that this entry brought."""
+        named = [event["ticket_id"] for _, event in self.events if "ticket_id" in event]
+        if not named:
+            return
+        stored = self.warehouse.rows_of("tickets", "ticket_id", named, "ticket_id")["ticket_id"].to_pylist()
+        since = dict(tickets) | dict.fromkeys(stored, -1)
+        for place, event in self.events:
+            if "ticket_id" in event and since.get(event["ticket_id"], self.base + place) >= self.base + place:
+                words = "Kejadian dari CRM ini tidak bisa dipakai: tiketnya tidak ada di Kanal."
+                self._set_aside(place, "quarantined", "event", words)
+
+    def act_refused(self, place: int, why: str | None) -> None:
+        """A decision on tickets that cannot be applied, or (why: None) was applied before."""
+        self.outcome[place] = "repeat"
+        if why:
+            words = f"Keputusan tentang tiket ini tidak bisa dipakai: {why}. Putuskan lagi dengan kanal ticket."
+            self._set_aside(place, "quarantined", "event", words)
 
     def _settle_decisions(self, decisions: Sequence[tuple[int, dict[str, Any]]], knowledge: Knowledge) -> None:
         """A decision counts where its report has a ticket by then, unless it says again what was decided last."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines import knowledge as known
 from pipelines import rules
-from pipelines.contracts import KINDS, TICKETS, UNTOUCHED
+from pipelines.contracts import KINDS, TICKETS, UNTOUCHED, Message, Stream
 from pipelines.errors import PermanentError
 from pipelines.flow import new_run_id, utc_now
 from pipelines.history import separator
@@ -135,13 +135,13 @@ def decide(
     knowledge = known.load(settings)
     agency_names = rules.agency_aliases(settings.models_dir / "agencies.toml")
     with open_snapshot(settings) as con:
-        tickets = _tickets(con, [_sound(a.ref) for a in asked])
+        tickets = _tickets(con, [sound(a.ref) for a in asked])
     at, told, messages = now(), [], []
     rows: dict[str, dict[str, Any]] = {}  # as decisions before in the same file leave them
     for number, one in enumerate(asked):
         line = lines[number] if lines else None
         try:
-            report_id, found = _found(tickets, _sound(one.ref))
+            report_id, found = _found(tickets, sound(one.ref))
             row = rows.setdefault(found["ticket_id"], dict(found))
             decision = _decision(one, row, knowledge, agency_names) | {"report_id": report_id}
         except PermanentError as error:
@@ -153,13 +153,16 @@ def decide(
         told.append(Told(one.ref, line, row["ticket_no"], report_id, changes, _note(row, decision)))
         messages.append(decisions.message(decision, at))
     if messages:
-        landing, stream = Landing(settings.landing_dir), decisions.STREAM
-        run_id = new_run_id()
-        while True:  # another decision may land meanwhile: this one then goes behind it
-            head = landing.head(stream)
-            if landing.put(stream, head, messages, {}, source_version=decisions.VERSION, run_id=run_id, now=at):
-                break
+        land(settings, decisions.STREAM, messages, version=decisions.VERSION, at=at)
     return told
+
+
+def land(settings: Settings, stream: Stream, messages: Sequence[Message], *, version: str, at: datetime) -> None:
+    """Land decisions as one batch of their stream; durable when this returns."""
+    landing, run_id = Landing(settings.landing_dir), new_run_id()
+    # Another decision may land meanwhile: this one then goes behind it.
+    while not landing.put(stream, landing.head(stream), messages, {}, source_version=version, run_id=run_id, now=at):
+        pass
 
 
 def _note(row: Mapping[str, Any], decision: Mapping[str, Any]) -> str | None:
@@ -170,11 +173,12 @@ def _note(row: Mapping[str, Any], decision: Mapping[str, Any]) -> str | None:
 
 _FIND = f"""
 WITH asked AS (SELECT DISTINCT unnest(?::TEXT[]) AS ref),
+standing AS (SELECT *, coalesce(superseded_by, ticket_id) AS now FROM tickets),
 named AS (
     SELECT ref, report_id, ticket_id FROM asked JOIN reports ON report_id = lower(ref)
-    UNION ALL SELECT ref, first_report_id, ticket_id FROM asked JOIN tickets ON ticket_no = upper(ref)
-    UNION ALL SELECT ref, first_report_id, ticket_id FROM asked JOIN tickets ON ticket_id = lower(ref)
-    UNION ALL SELECT ref, first_report_id, ticket_id FROM asked JOIN tickets ON upper(external_ref) = upper(ref))
+    UNION ALL SELECT ref, first_report_id, now FROM asked JOIN standing ON ticket_no = upper(ref)
+    UNION ALL SELECT ref, first_report_id, now FROM asked JOIN standing ON ticket_id = lower(ref)
+    UNION ALL SELECT ref, first_report_id, now FROM asked JOIN standing ON upper(external_ref) = upper(ref))
 SELECT ref, report_id, {", ".join(f"t.{name}" for name in TICKETS.names)}
 FROM named LEFT JOIN tickets t ON t.ticket_id = named.ticket_id ORDER BY t.first_arrival
 """
@@ -216,17 +220,22 @@ def _decision(
         found = {name: value or row[name] for name, value in found.items()}
     if not any(found.values()):
         raise PermanentError("nothing is decided; name a --category, --agency, --kind or --kelurahan, or say --ok")
-    reason, by = _sound(asked.reason).strip(), _sound(asked.by if asked.by is not None else user_name()).strip()
+    return found | signed(asked.reason, asked.by)
+
+
+def signed(reason: str, by: str | None) -> dict[str, str]:
+    """reason and actor of a decision. by: None for the account at the keyboard. PermanentError says what is wrong."""
+    reason, actor = sound(reason).strip(), sound(by if by is not None else user_name()).strip()
     if not reason or len(reason) > _MOST:
         raise PermanentError(f"say in a sentence why (--reason), with at most {_MOST} characters")
-    if not by or len(by) > _MOST_NAME or mask(by) != by:
+    if not actor or len(actor) > _MOST_NAME or mask(actor) != actor:
         raise PermanentError(
             f"say who decides (--by) by a name or an account of at most {_MOST_NAME} characters, without phone or address"
         )
-    return found | {"reason": reason, "actor": by}
+    return {"reason": reason, "actor": actor}
 
 
-def _sound(word: str) -> str:
+def sound(word: str) -> str:
     """A word as UTF-8 can hold it: the keyboard of another encoding yields halves of characters."""
     return word.encode("utf-8", "replace").decode()
 

@@ -17,10 +17,10 @@ from pipelines.entries import flag, number, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.transforms.agency import Trust
 from pipelines.transforms.classify import Thresholds, fold_label
+from pipelines.transforms.contents import Clock
 from pipelines.transforms.emergency import Alarm, Alarms, Pair
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.route import Agency, Routing, Rule, fold, phrases
-from pipelines.transforms.ticket import Clock
 
 
 def agencies(path: Path) -> dict[str, Agency]:

@@ -184,8 +184,17 @@ def _from_thing(con: duckdb.DuckDBPyConnection, what: str, limit: int) -> Walked
 def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence[Any], limit: int) -> Walked:
     """Tickets, history, all messages of those tickets, and the figures that count them."""
     joined = "reports r LEFT JOIN tickets t USING (ticket_id)"
-    named = f"(SELECT DISTINCT coalesce(r.ticket_id, r.report_id) AS id FROM {joined} WHERE {condition})"
-    mine = f"FROM {joined} WHERE coalesce(r.ticket_id, r.report_id) IN (SELECT id FROM {named})"
+    # A ticket merged into another has no reports: the way goes on to the one that has its first.
+    merged = f"FROM tickets t JOIN reports r ON r.report_id = t.first_report_id WHERE t.superseded_by IS NOT NULL AND {condition}"
+    found = ask(
+        con,
+        f"SELECT coalesce(r.ticket_id, r.report_id) AS id FROM {joined} WHERE {condition}"
+        f" UNION SELECT t.ticket_id {merged} UNION SELECT t.superseded_by {merged}",
+        [*parameters, *parameters, *parameters],
+    )
+    parameters = [[row["id"] for row in found]]
+    among = "IN (SELECT unnest(?::TEXT[]))"
+    mine = f"FROM {joined} WHERE coalesce(r.ticket_id, r.report_id) {among}"
     messages = ask(
         con,
         f"SELECT {_AS_MESSAGE}, r.report_id, t.ticket_no, r.link_level, r.occurred_at, r.text {mine}"
@@ -194,19 +203,28 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
     )
     tickets = ask(
         con,
-        f"SELECT {_columns(_TICKET)} FROM tickets WHERE ticket_id IN (SELECT id FROM {named}) LIMIT {int(limit)}",
+        f"SELECT {_columns(_TICKET)} FROM tickets WHERE ticket_id {among} ORDER BY first_arrival LIMIT {int(limit)}",
         parameters,
     )
     history = ask(
         con,
         "SELECT happened_at, event, actor, report_id, status FROM ticket_events"
-        f" WHERE ticket_id IN (SELECT id FROM {named}) ORDER BY arrival LIMIT {int(limit)}",
+        f" WHERE ticket_id {among} ORDER BY arrival LIMIT {int(limit)}",
         parameters,
     )
     decisions = ask(
         con,
         "SELECT decided_at, actor, reason, report_id, category, agency, kind, kelurahan_code FROM review_decisions"
-        f" WHERE ticket_id IN (SELECT id FROM {named}) ORDER BY rowid LIMIT {int(limit)}",
+        f" WHERE ticket_id {among} ORDER BY rowid LIMIT {int(limit)}",
+        parameters,
+    )
+    regrouped = ask(
+        con,
+        "SELECT a.happened_at AS decided_at, a.actor, a.act AS decision, a.reason, t.ticket_no, o.ticket_no AS other_no,"
+        " a.report_ids, a.undoes, a.act_id AS id FROM ticket_decisions a LEFT JOIN tickets t USING (ticket_id)"
+        " LEFT JOIN tickets o ON o.ticket_id = a.other_id"
+        f" WHERE a.arrival IN (SELECT arrival FROM ticket_events WHERE ticket_id {among})"
+        f" ORDER BY a.arrival LIMIT {int(limit)}",
         parameters,
     )
     figures = []
@@ -220,7 +238,7 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
                 # What a figure has no value for cannot be asked for by value: the rest leads there too.
                 line = ",".join(f"{k}={v}" for k, v in row.items() if v is not None)
                 figures += [{"figure": name, "where": line}] if line else []
-    decided = {"decisions": decisions} if decisions else {}
+    decided = ({"decisions": decisions} if decisions else {}) | ({"ticket decisions": regrouped} if regrouped else {})
     return Walked({"tickets": tickets, "history": history} | decided | {"messages": messages, "counted in": figures})
 
 

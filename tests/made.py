@@ -19,11 +19,13 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines.contracts import (
+    ACTS,
     LEADER_KEYS,
     LEADERS,
     LEDGER,
     LINKS,
     MESSAGES,
+    REPORT_VERSIONS,
     REPORTS,
     TICKET_EVENTS,
     TICKETS,
@@ -151,6 +153,8 @@ def rows(
         "links": _table(links, LINKS),
         "tickets": _table(tickets, TICKETS),
         "ticket_events": _table(history, TICKET_EVENTS),
+        "report_versions": REPORT_VERSIONS.empty_table(),
+        "acts": ACTS.empty_table(),
         "leaders": LEADERS.empty_table(),
         "leader_keys": LEADER_KEYS.empty_table(),
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipelines.contracts import (
+    ACTS,
     BIG,
     BOOL,
     DAY,
@@ -347,5 +348,11 @@ ROWS: dict[str, Mart] = {
         agency=(TEXT, "Agency id decided"),
         kind=(TEXT, "Kind decided"),
         kelurahan_code=(TEXT, "Kemendagri code decided"),
+    ),
+    "ticket_decisions": mart(
+        "What people decided about which reports are one matter: tickets split and merged, reports pinned to one, and such"
+        " decisions undone. In the order they were applied.",
+        "SELECT * FROM acts ORDER BY arrival",
+        like=ACTS,
     ),
 }

@@ -282,7 +282,7 @@ FIGURES: dict[str, Mart] = {
         "One row: what this snapshot is.",
         f"""
         SELECT $now::TIMESTAMPTZ AS built_at, '{__version__}' AS kanal_version, $state AS state,
-            (SELECT count(*) FROM snap.reports) AS reports, (SELECT count(*) FROM snap.tickets) AS tickets,
+            (SELECT count(*) FROM snap.reports) AS reports, (SELECT count(*) FROM snap.tickets WHERE {_LIVE}) AS tickets,
             (SELECT count(*) FROM snap.messages) AS messages, (SELECT count(DISTINCT entry) FROM snap.batches) AS entries,
             v.* FROM (
             SELECT min(occurred_at) AS first_occurred_at, max(occurred_at) AS last_occurred_at,
@@ -299,7 +299,7 @@ FIGURES: dict[str, Mart] = {
         entries=(BIG, "Entries of the order log in it"),
         messages=(BIG, "Messages"),
         reports=(BIG, "Reports"),
-        tickets=(BIG, "Tickets"),
+        tickets=(BIG, "Tickets, without those merged into another"),
         first_occurred_at=(TIME, "When the oldest report was said"),
         last_occurred_at=(TIME, "When the newest report was said"),
         state=(TEXT, "What the warehouse held: equal for equal contents"),

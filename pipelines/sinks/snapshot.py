@@ -32,7 +32,12 @@ _FILE = re.compile(r"analytics-(\d+)\.duckdb")
 _HALF_BUILT = "building.duckdb"  # the writer's lock is held while building: there is only ever one
 _COUNTED = ("posts", "owned", "users", "media")
 # The pipeline's own channels stand in no registry.
-_OWN = {"_crm": "Status dari CRM", "_review": "Keputusan pemeriksa", "_media": "Berkas dari tautan"}
+_OWN = {
+    "_crm": "Status dari CRM",
+    "_review": "Keputusan pemeriksa",
+    "_tickets": "Keputusan tiket",
+    "_media": "Berkas dari tautan",
+}
 _AREAS = ("kelurahan_code", "kelurahan", "kecamatan_code", "kecamatan", "kota_code", "kota")
 
 

@@ -19,7 +19,7 @@ from pipelines.contracts import KEYS, WAREHOUSE, is_run_column
 from pipelines.errors import PermanentError
 from pipelines.sinks import duck
 
-_REPLACED = {"reports": "report_id", "tickets": "ticket_id", "vault": "report_id"}
+_REPLACED = {"reports": "report_id", "links": "report_id", "tickets": "ticket_id", "vault": "report_id"}
 
 
 def _create(con: duckdb.DuckDBPyConnection) -> None:
@@ -102,12 +102,16 @@ class Warehouse:
         self.con.unregister("_refs")
         return dict(rows)
 
+    def acts(self) -> list[dict[str, Any]]:
+        """People's decisions on tickets, in the order they were applied."""
+        return self.con.sql("SELECT * FROM acts ORDER BY arrival").to_arrow_table().to_pylist()
+
     # --- writing ---
 
     def write(self, rows: Mapping[str, pa.Table], *, there: Mapping[str, Sequence[str]] | None = None) -> None:
         """Everything one entry brings, in one transaction; the ledger's key refuses a second time.
 
-        there: keys of reports, tickets and vault that may be stored already; None: any.
+        there: keys of reports, links, tickets and vault that may be stored already; None: any.
         """
         with duck.transaction(self.con):
             duck.insert(self.con, "ledger", rows["ledger"])
@@ -192,7 +196,14 @@ _PROMISES = {
     ),
     "tickets: report_count is not the number of links": (
         "SELECT count(*) FROM tickets t LEFT JOIN (SELECT ticket_id, count(*) AS n FROM links GROUP BY 1) l"
-        " USING (ticket_id) WHERE t.report_count IS DISTINCT FROM l.n"
+        " USING (ticket_id) WHERE t.report_count IS DISTINCT FROM coalesce(l.n, 0)"
+    ),
+    "tickets: superseded_by is not where the first report is": (
+        "SELECT count(*) FROM tickets t LEFT JOIN links l ON l.report_id = t.first_report_id"
+        " WHERE t.superseded_by IS DISTINCT FROM nullif(l.ticket_id, t.ticket_id)"
+    ),
+    "tickets: superseded, but with reports": (
+        "SELECT count(*) FROM tickets WHERE (superseded_by IS NULL) = (report_count = 0)"
     ),
     "confidence outside 0..1": (
         "SELECT count(*) FROM reports WHERE NOT (kind_confidence BETWEEN 0 AND 1 AND category_confidence BETWEEN 0 AND 1"

@@ -8,7 +8,7 @@ Thresholds live in models/matching.toml. Pure: leaders of older loads are passed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,9 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipelines.contracts import ticket_no_of
+from pipelines.transforms.act_shapes import Effect, Link
+from pipelines.transforms.acts import Acts
 from pipelines.transforms.blocks import DAY, KM, UNKNOWN, Blocks, Leader, Matching
 
 LEVELS = ("external_ref", "cited", "same_author_text", "near_text", "place_time")
@@ -29,6 +32,16 @@ class Closing(NamedTuple):
     open: bool
 
 
+class Formed(NamedTuple):
+    """A ticket that people split off: its first report as later ones are compared with it, the keys it is found by, the
+    number its source gave it, and whether it takes new reports."""
+
+    leader: Leader
+    keys: NDArray[np.int64]
+    ref: str | None
+    open: bool
+
+
 class Linked(NamedTuple):
     """links: rows of contracts.LINKS; leaders and keys: what to remember of the tickets opened."""
 
@@ -38,10 +51,26 @@ class Linked(NamedTuple):
     arrivals: NDArray[np.int64]  # of the leader that each key leads to
 
 
-def nothing() -> Linked:
+def nothing(formed: Sequence[Formed] = ()) -> Linked:
     """What comes of no reports."""
     columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
-    return Linked(pd.DataFrame(columns=columns), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return _with(formed, pd.DataFrame(columns=columns), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _with(
+    formed: Sequence[Formed],
+    links: pd.DataFrame,
+    leaders: Sequence[Leader],
+    keys: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
+) -> Linked:
+    led = [np.full(len(f.keys), f.leader.arrival, dtype=np.int64) for f in formed]
+    return Linked(
+        links,
+        [*leaders, *(f.leader for f in formed)],
+        np.concatenate([keys, *(f.keys for f in formed)]),
+        np.concatenate([arrivals, *led]),
+    )
 
 
 def link(
@@ -57,39 +86,64 @@ def link(
     closed: frozenset[str],
     closings: Sequence[Closing],
     matching: Matching,
+    acts: Acts | None = None,
+    form: Callable[[Effect], Formed] | None = None,
+    opened_at: Mapping[str, int] | None = None,
 ) -> Linked:
     """Decide for each report, in the order given (rising arrival).
 
     blocks: what `block` said of items. older, older_keys: leaders of earlier loads that share a
     probed key. tickets_of_ref: CRM and Kanal numbers -> ticket, for numbers these reports own or
-    cite. closed: tickets not open at the start; closings: what changes on the way.
+    cite. closed: tickets not open at the start; closings: what changes on the way. acts: people's decisions, which apply
+    between the reports; form: the ticket that one of them made; opened_at: arrival of the first report of each of
+    tickets_of_ref.
     """
+    acts = acts or Acts()
     by_arrival = {leader.arrival: leader for leader in older}
     index: dict[int, list[Leader]] = {}
     for key, arrival in older_keys:
         if arrival in by_arrival:
             index.setdefault(key, []).append(by_arrival[arrival])
-    refs, shut = dict(tickets_of_ref), set(closed)
+    refs, shut, since = dict(tickets_of_ref), set(closed), dict(opened_at or {})
     pending = iter([*sorted(closings), None])
     change = next(pending)
-    rows, opened = [], []
+    rows, opened, formed = [], [], []
+
+    def split_off(until: int | None) -> None:
+        for new in map(form, acts.until(until)) if form else ():
+            formed.append(new)
+            for key in new.keys.tolist():
+                index.setdefault(key, []).append(new.leader)
+            (shut.discard if new.open else shut.add)(new.leader.ticket_id)
+            since[new.leader.ticket_id] = new.leader.arrival
+            for number in filter(None, (new.ref, ticket_no_of(new.leader.ticket_id[1:]))):
+                if number not in refs or since[refs[number]] > new.leader.arrival:
+                    refs[number] = new.leader.ticket_id
+
     for place, (item, report_id, ref, cited_refs) in enumerate(zip(items, report_ids, own_refs, cites, strict=True)):
         while change is not None and change.arrival < item.arrival:
+            split_off(change.arrival)
             (shut.discard if change.open else shut.add)(change.ticket_id)
             change = next(pending)
+        split_off(item.arrival)
         asked = blocks.probes[blocks.probe_start[place] : blocks.probe_start[place + 1]].tolist()
-        level, score, why, ticket = _best(item, ref, cited_refs, asked, index, refs, shut, matching)
+        level, score, why, ticket = _best(item, ref, cited_refs, asked, index, refs, shut, matching, acts)
         if ticket is None:
             ticket = item.ticket_id
             level, score, why = "opened", 1000, {}
             opened.append(place)
             for key in blocks.own[blocks.own_start[place] : blocks.own_start[place + 1]].tolist():
                 index.setdefault(key, []).append(item)
-            if ref:
-                refs.setdefault(ref, ticket)
-        rows.append((report_id, ticket, level, score, orjson.dumps(why).decode() if why else "{}", item.arrival))
+            since[ticket] = item.arrival
+            for number in filter(None, (ref, ticket_no_of(report_id))):
+                refs.setdefault(number, ticket)
+        row = Link(report_id, ticket, level, score, orjson.dumps(why).decode() if why else "{}", item.arrival)
+        acts.joined(row)
+        rows.append(row)
+    split_off(None)
     columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
-    return Linked(pd.DataFrame(rows, columns=columns), [items[p] for p in opened], *_keys_of(opened, items, blocks))
+    found = pd.DataFrame(rows, columns=columns)
+    return _with(formed, found, [items[p] for p in opened], *_keys_of(opened, items, blocks))
 
 
 def _keys_of(opened: list[int], items: Sequence[Leader], blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -112,18 +166,20 @@ def _best(
     refs: Mapping[str, str],
     shut: set[str],
     matching: Matching,
+    acts: Acts,
 ) -> tuple[str, int, dict[str, Any], str | None]:
     if ref and (ticket := refs.get(ref)):
-        return "external_ref", 1000, {"nomor": ref}, ticket
+        return "external_ref", 1000, *_led({"nomor": ref}, ticket, acts.ticket_of(ticket))
     for number in cited_refs if matching.levels["cited"].enabled else ():
-        if (ticket := refs.get(number)) and ticket not in shut:
-            return "cited", 1000, {"nomor": number}, ticket
+        if (ticket := refs.get(number)) and (now := acts.ticket_of(ticket)) not in shut:
+            return "cited", 1000, *_led({"nomor": number}, ticket, now)
     best: tuple[int, int, int] | None = None
     chosen: tuple[str, int, dict[str, Any], str | None] = ("opened", 1000, {}, None)
     seen: set[int] = set()
     for key in asked:
         for leader in index.get(key, ()):
-            if leader.arrival in seen or leader.ticket_id in shut:
+            now = acts.ticket_of(leader.ticket_id, leader.arrival)
+            if leader.arrival in seen or now in shut:
                 continue
             seen.add(leader.arrival)
             found = compare(item, leader, matching)
@@ -132,8 +188,13 @@ def _best(
             level, score, why = found
             rank = (LEVELS.index(level), -score, leader.arrival)
             if best is None or rank < best:
-                best, chosen = rank, (level, score, why, leader.ticket_id)
+                best, chosen = rank, (level, score, *_led(why, leader.ticket_id, now))
     return chosen
+
+
+def _led(why: dict[str, Any], ticket_id: str, now: str) -> tuple[dict[str, Any], str]:
+    """The ticket that a match leads to; lewat: the one that matched, where people moved its reports on."""
+    return (why if now == ticket_id else why | {"lewat": ticket_id}), now
 
 
 def compare(item: Leader, leader: Leader, matching: Matching) -> tuple[str, int, dict[str, Any]] | None:

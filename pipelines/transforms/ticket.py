@@ -9,37 +9,33 @@ frozen; the machine's later opinions go to `suggested_*`. Pure: existing tickets
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 import pandas as pd
 
-from pipelines.contracts import TICKET_EVENTS, TICKETS, UNTOUCHED, column, short_hash, status_of, ticket_no_of
+from pipelines.contracts import TICKET_EVENTS, TICKETS, UNTOUCHED, column, short_hash
+from pipelines.transforms.act_shapes import Effect
 from pipelines.transforms.agency import MODEL, PERSON, REPORTED, Chosen
+from pipelines.transforms.contents import Clock, Piece, edit, join, open_tickets, records, retell
 from pipelines.transforms.route import BY_PERSON, Routing, assign
 
-_PLACE = ("kelurahan_code", "kecamatan_code", "kota_code", "place_method", "lat", "lon")
-_AGENCY = ("agency_id", "unit", "agency_source", "agency_confidence", "route_rule", "intake_unit")
-_JUDGED = ("category", "category_confidence", *_AGENCY)
+_ACTED = {
+    "split": "split",
+    "merge": "merged",
+    "pin": "pinned",
+    "undo": "undone",
+}  # what each decision is called in history
 _CLOSED = frozenset(("selesai", "ditolak"))
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """An SLA rule: which clock, for which reports (all, geo_tagged or a channel), how long."""
-
-    clock: str
-    channel: str | None
-    limit: timedelta
-
-
 class Change(NamedTuple):
-    """Something that happened to a ticket at `arrival`: opened, joined, edited, status, decision or attached.
+    """Something that happened to a ticket at `arrival`: opened, joined, edited, status, decision, attached or acted.
 
-    report: the report's row (contracts.REPORTS) for the first three; before: its row as it was,
-    for edits; event: what sources/feedback says, for status, sources/decisions, for decision, and sources/fetched, for attached.
+    report: the report's row (contracts.REPORTS) for the first three; before: its row as it was, for edits; event: what
+    sources/feedback says, for status, sources/decisions, for decision, and sources/fetched, for attached; effect: what
+    a decision on tickets does to all that it touches, for acted.
     """
 
     arrival: int
@@ -48,6 +44,12 @@ class Change(NamedTuple):
     report: Mapping[str, Any] | None = None
     before: Mapping[str, Any] | None = None
     event: Mapping[str, Any] | None = None
+    effect: Effect | None = None
+
+    @property
+    def touches(self) -> Sequence[str]:
+        """Every ticket that it changes."""
+        return self.effect.tickets if self.effect else (self.ticket_id,)
 
 
 def is_open(status: str) -> bool:
@@ -61,21 +63,25 @@ def apply(
     *,
     clocks: Sequence[Clock],
     routing: Routing,
+    stories: Mapping[str, Sequence[Piece]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All tickets touched, as they are now, and the events to append.
 
-    tickets: existing rows that changes touch; opened: report rows that open a ticket each;
-    changes: everything else, rising arrival. Returns (contracts.TICKETS, contracts.TICKET_EVENTS).
+    tickets: existing rows that changes touch; opened: report rows that open a ticket each; changes: everything else,
+    rising arrival; stories: what the reports of each ticket that an acted change touches said before.
+    Returns (contracts.TICKETS, contracts.TICKET_EVENTS).
     """
     fresh = open_tickets(opened, clocks)
-    touched = {c.ticket_id for c in changes}
+    touched = {ticket_id for c in changes for ticket_id in c.touches}
     still = fresh[~fresh["ticket_id"].isin(touched)]
     moving = (
         pd.concat([tickets, fresh[fresh["ticket_id"].isin(touched)]])
         if len(tickets)
         else fresh[fresh["ticket_id"].isin(touched)]
     )
-    rows = {row["ticket_id"]: row for row in _records(moving)}
+    rows = {row["ticket_id"]: row for row in records(moving)}
+    told = {ticket_id: list(pieces) for ticket_id, pieces in (stories or {}).items()}
+    _begin(told, opened)
     events = [
         _opened_event(r, i, t, o)
         for r, i, t, o in zip(
@@ -87,9 +93,14 @@ def apply(
         )
     ]
     for change in changes:
+        if change.effect is not None:
+            events += _acted(rows, told, change, change.effect, clocks)
+            continue
         row = rows.get(change.ticket_id)
         if row is None:  # a status for a ticket this warehouse never had
             continue
+        if change.report is not None and row["report_count"] and change.ticket_id in told:
+            told[change.ticket_id].append(Piece(change.arrival, change.report, change.before))
         events.append(_apply(row, change, routing))
         row["version"] += 1
     changed = pd.DataFrame(list(rows.values()), columns=TICKETS.names)
@@ -97,61 +108,45 @@ def apply(
     return result.reset_index(drop=True), pd.DataFrame(events, columns=TICKET_EVENTS.names)
 
 
-def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame:
-    """One ticket a report, as it stands when just opened."""
-    titles, texts = column(reports, "title"), column(reports, "text")
-    channel, opened = column(reports, "channel"), column(reports, "occurred_at")
-    same = [
-        "kind",
-        *_JUDGED,
-        *_PLACE,
-        "external_ref",
-        "address_text",
-        "attachment_count",
-        "private",
-        "emergency",
-        "emergency_rule",
-        "completeness",
-        "review_reason",
-    ]
-    ids = column(reports, "report_id")
-    columns = {name: reports[name] for name in same}
-    status = [status_of(s) or UNTOUCHED for s in column(reports, "status_reported")]
-    return pd.DataFrame(columns, index=reports.index).assign(
-        ticket_id=[f"t{i}" for i in ids],
-        ticket_no=[ticket_no_of(i) for i in ids],
-        description=[f"{a}\n{b}" if isinstance(a, str) and a else b for a, b in zip(titles, texts, strict=True)],
-        channels=[[c] for c in channel],
-        report_count=1,
-        opened_at=reports["occurred_at"],
-        last_report_at=reports["occurred_at"],
-        coordination_due_at=_due("coordination", channel, opened, clocks),
-        completion_due_at=_due("completion", channel, opened, clocks),
-        status=status,
-        status_at=reports["occurred_at"],
-        frozen=[s != UNTOUCHED for s in status],
-        suggested_category=None,
-        suggested_agency_id=None,
-        suggested_unit=None,
-        suggested_kelurahan_code=None,
-        superseded_by=None,
-        first_report_id=ids,
-        first_arrival=reports["arrival"],
-        version=1,
-    )[TICKETS.names]
+def _begin(told: dict[str, list[Piece]], opened: pd.DataFrame) -> None:
+    """The reports that open a ticket of which more will have to be told."""
+    mine = [f"t{report_id}" in told for report_id in column(opened, "report_id")]
+    for report in records(opened[mine]) if any(mine) else ():
+        told[f"t{report['report_id']}"].append(Piece(report["arrival"], report))
 
 
-def _due(
-    clock: str, channels: Sequence[str], opened: Sequence[datetime], clocks: Sequence[Clock]
-) -> list[datetime | None]:
-    """When each is due; a channel's own clock goes before the common one."""
-    limits = {channel: _limit(clock, channel, clocks) for channel in set(channels)}
-    return [o + limit if (limit := limits[c]) else None for c, o in zip(channels, opened, strict=True)]
-
-
-def _limit(clock: str, channel: str, clocks: Sequence[Clock]) -> timedelta | None:
-    mine = [c for c in clocks if c.clock == clock and c.channel in (None, channel)]
-    return max(mine, key=lambda c: c.channel is not None).limit if mine else None
+def _acted(
+    rows: dict[str, dict[str, Any]],
+    told: dict[str, list[Piece]],
+    change: Change,
+    effect: Effect,
+    clocks: Sequence[Clock],
+) -> list[tuple[Any, ...]]:
+    """Move the reports, and tell every ticket anew that has others now."""
+    done = effect.done
+    for move in done.moves:
+        pieces = [p for p in told[move.origin] if p.report["report_id"] == move.report_id]
+        told[move.origin] = [p for p in told[move.origin] if p.report["report_id"] != move.report_id]
+        told[move.target] += pieces
+    moved = {ticket_id for move in done.moves for ticket_id in (move.origin, move.target)}
+    detail: dict[str, Any] = {"act_id": done.act_id, "reason": done.reason, "ticket_id": done.ticket_id}
+    detail |= {name: value for name in ("other_id", "undoes") if (value := getattr(done, name))}
+    detail |= {"report_ids": list(done.report_ids)} if done.report_ids else {}
+    named = done.report_ids[0] if len(done.report_ids) == 1 else None
+    events = []
+    for ticket_id in effect.tickets:
+        row = rows.get(ticket_id)
+        version = row["version"] if row else 0
+        if ticket_id in moved:
+            row = retell(row, told[ticket_id], ticket_id, clocks)
+        if row is None:
+            continue
+        if ticket_id in effect.superseded:
+            row["superseded_by"] = effect.superseded[ticket_id]
+        rows[ticket_id] = row | {"version": version + 1}
+        mine = change._replace(ticket_id=ticket_id)
+        events.append(_event(_ACTED[done.act], mine, done.happened_at, done.actor, named, None, detail))
+    return events
 
 
 def _apply(row: dict[str, Any], change: Change, routing: Routing) -> tuple[Any, ...]:
@@ -163,67 +158,15 @@ def _apply(row: dict[str, Any], change: Change, routing: Routing) -> tuple[Any, 
         return _attached(change)
     report = change.report or {}
     if change.what == "joined":
-        _join(row, report)
+        join(row, report)
     else:
-        _edit(row, report, change.before or {})
+        edit(row, report, change.before or {})
     return _event(change.what, change, report["occurred_at"], "pipeline", report["report_id"], None, {})
 
 
 def _attached(change: Change) -> tuple[Any, ...]:
     event = change.event or {}
     return _event("attached", change, event["happened_at"], "pipeline", event["report_id"], None, event["file"])
-
-
-def _join(row: dict[str, Any], report: Mapping[str, Any]) -> None:
-    row["report_count"] += 1
-    row["attachment_count"] += report["attachment_count"]
-    if report["channel"] not in row["channels"]:
-        row["channels"] = [*row["channels"], report["channel"]]
-    _gather(row, report)
-    row["last_report_at"] = max(row["last_report_at"], report["occurred_at"])
-    if row["category"] is None and report["category"] is not None:
-        _judge(row, report, _JUDGED)
-        if not row["frozen"]:  # else a person has looked already
-            row["review_reason"] = report["review_reason"]
-    if row["kelurahan_code"] is None and report["kelurahan_code"] is not None:
-        _judge(row, report, _PLACE)
-        if row["agency_id"] == report["agency_id"] and not row["frozen"]:
-            row["unit"], row["intake_unit"] = report["unit"], report["intake_unit"]
-
-
-def _edit(row: dict[str, Any], report: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    row["attachment_count"] += report["attachment_count"] - before["attachment_count"]
-    _gather(row, report)
-    if row["first_report_id"] != report["report_id"]:
-        return
-    row["description"] = f"{report['title']}\n{report['text']}" if report["title"] else report["text"]
-    row["address_text"] = report["address_text"] or row["address_text"]
-    if report["external_ref"]:
-        row["external_ref"] = report["external_ref"]
-    _judge(row, report, (*_JUDGED, *_PLACE))
-    if not row["frozen"]:
-        row["review_reason"] = report["review_reason"]
-    status = status_of(report["status_reported"])
-    if status and status != row["status"]:
-        row["status"], row["status_at"], row["frozen"] = status, report["edited_at"] or report["occurred_at"], True
-
-
-def _gather(row: dict[str, Any], report: Mapping[str, Any]) -> None:
-    row["private"] = row["private"] or report["private"]
-    row["emergency"] = row["emergency"] or report["emergency"]
-    row["emergency_rule"] = row["emergency_rule"] or report["emergency_rule"]
-    row["completeness"] = max(row["completeness"], report["completeness"])
-    row["address_text"] = row["address_text"] or report["address_text"]
-
-
-def _judge(row: dict[str, Any], report: Mapping[str, Any], columns: Sequence[str]) -> None:
-    """The machine's opinion: taken over, or only suggested once an officer has acted."""
-    if not row["frozen"]:
-        row.update({c: report[c] for c in columns})
-        return
-    for name in ("category", "agency_id", "unit", "kelurahan_code"):
-        if name in columns and report[name] != row[name]:
-            row[f"suggested_{name}"] = report[name]
 
 
 def _status(row: dict[str, Any], change: Change) -> tuple[Any, ...]:
@@ -341,8 +284,3 @@ def _opened_event(arrival: int, report_id: str, ticket_id: str, at: datetime) ->
         "{}",
         arrival,
     )
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    columns = {name: column(frame, name) for name in frame.columns}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -74,6 +74,8 @@ BREAKS = {
     "links: ticket that does not exist": "UPDATE links SET ticket_id = 'nothing' WHERE report_id = (SELECT min(report_id) FROM links)",
     "reports: no ticket and no thanks": "DELETE FROM links WHERE report_id = (SELECT min(report_id) FROM links)",
     "tickets: report_count is not the number of links": "UPDATE tickets SET report_count = report_count + 1",
+    "tickets: superseded_by is not where the first report is": "UPDATE tickets SET superseded_by = 'nothing'",
+    "tickets: superseded, but with reports": "UPDATE tickets SET superseded_by = 'nothing'",
     "messages: not as many as the ledger says": "DELETE FROM messages WHERE row = 3",
     "messages: outcome is report, but there is no report": "DELETE FROM reports WHERE report_id = (SELECT min(report_id) FROM links)",
     "ledger: outcomes are not those of the messages": "UPDATE messages SET outcome = 'filtered' WHERE outcome = 'report'",

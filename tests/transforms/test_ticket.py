@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.contracts import REPORTS, TICKET_EVENTS, TICKETS, status_of, to_frame, to_table
+from pipelines.transforms.contents import Clock
 from pipelines.transforms.emergency import Alarms
 from pipelines.transforms.route import Agency, Routing, Rule
-from pipelines.transforms.ticket import Change, Clock, apply
+from pipelines.transforms.ticket import Change, apply
 
 SAID = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
 CLOCKS = (

@@ -315,7 +315,8 @@ LINKS = _schema(
     _field(
         "level",
         TEXT,
-        "opened | external_ref | cited | same_author_text | near_text | place_time | decision",
+        "opened | external_ref | cited | same_photo | same_author_text | near_text | place_time | bridge (moved with its"
+        " ticket, which turned out to be one with another) | decision",
         null=False,
     ),
     _field("score", INT, "How strongly, 0..1000", null=False),
@@ -382,7 +383,8 @@ TICKETS = _schema(
     _field("suggested_agency_id", TEXT, "The machine's later opinion, once frozen"),
     _field("suggested_unit", TEXT, "The machine's later opinion, once frozen"),
     _field("suggested_kelurahan_code", TEXT, "The machine's later opinion, once frozen"),
-    _field("superseded_by", TEXT, "Ticket that has its first report now, as people merged the two; null: none"),
+    _field("superseded_by", TEXT, "Ticket that has its first report now, as the two became one; null: none"),
+    _field("follows", TEXT, "Closed ticket whose matter it takes up again; null: none"),
     _field("first_report_id", TEXT, "Its first report", null=False),
     _field("first_arrival", BIG, "Place of its first report in the recorded order", null=False),
     _field("version", INT, "Counts every change; monotone", null=False),
@@ -475,26 +477,48 @@ LEDGER = _schema(
     _field("seconds", REAL, "Its share of the load", null=False, run=True),
 )
 
-LEADERS = _schema(
-    "First reports of tickets as later reports are compared with them.",
-    _field("ticket_id", TEXT, "The ticket", null=False),
-    _field("arrival", BIG, "Place of the report in the recorded order", null=False),
+# What linking compares of a report (transforms/traits): numbers, so that millions are compared at once. 0 or empty: not said.
+TRAITS = pa.schema([
     _field("said_at", BIG, "When it was said, epoch seconds", null=False),
-    _field("group", TEXT, "Category group", null=False),
-    _field("author_key", TEXT, "Keyed hash of the author"),
-    _field("text_key", TEXT, "Hash of the text as compared"),
-    _field("words", TEXT, "Folded text, masked", null=False),
-    _field("lat", REAL, "Latitude"),
-    _field("lon", REAL, "Longitude"),
-    _field("kelurahan_code", TEXT, "Kemendagri code"),
-    _field("street", TEXT, "Street, normalised"),
-    _field("rt", INT, "RT number"),
-    _field("rw", INT, "RW number"),
+    _field("x", REAL, "Metres east of Greenwich, on a plane at 6.2 degrees south; null: no point"),
+    _field("y", REAL, "Metres north of the equator"),
+    _field("spread", REAL, "Metres that the point may be off"),
+    _field("area", BIG, "Kelurahan's code as a number", null=False),
+    _field("way", BIG, "Hash of the street, estate or kampung as spelt", null=False),
+    _field("way_alike", BIG, "The same for the usual slips in spelling", null=False),
+    _field("way_kind", BIG, "Hash of jalan, gang ... and of the numbers in the name", null=False),
+    _field("way_letters", BIG, "Which letters the name has: two bits for each of a to z", null=False),
+    _field("house", BIG, "House number", null=False),
+    _field("block_no", BIG, "Hash of the block", null=False),
+    _field("rt_no", BIG, "RT number", null=False),
+    _field("rw_no", BIG, "RW number", null=False),
+    _field("mark", BIG, "Hash of the first word of what it lies beside", null=False),
+    _field("mark_more", BIG, "Hash of the first two words", null=False),
+    _field("author", BIG, "Hash of author_key", null=False),
+    _field("same_text", BIG, "Hash of text_key", null=False),
+    _field("unfixed", BIG, "1: says that a work called done is not", null=False),
+    _field("words", pa.list_(pa.int32()), "Hashes of its words, rising", null=False),
+    _field("groups", TEXTS, "Category groups it may be about, likeliest first", null=False),
+    _field("shares", pa.list_(REAL), "How likely each is, 0..1", null=False),
+    _field("photos", pa.list_(BIG), "Hashes of the sha256 of its photos", null=False),
+    _field("pictures", pa.list_(BIG), "Perceptual hashes of its photos, 64 bits", null=False),
+])  # fmt: skip
+
+LEADERS = _schema(
+    "Linked reports as later ones are compared with them.",
+    _field("report_id", TEXT, "The report", null=False),
+    _field("ticket_id", TEXT, "The ticket it was linked to first", null=False),
+    _field("arrival", BIG, "Place of its link in the recorded order", null=False),
+    _field(
+        "told", INT, "Kinds of evidence told on the way to it, as bits; 0: not compared by place and time", null=False
+    ),
+    *TRAITS,
 )
 
 LEADER_KEYS = _schema(
-    "Blocking keys by which leaders are found.",
-    _field("key", BIG, "64-bit hash of place, kind and time, or of text", null=False),
+    "Keys by which leaders are found.",
+    _field("key", BIG, "63-bit hash of a place, or of an author, text or photo", null=False),
+    _field("hour", BIG, "When the report was said, in hours since 1970", null=False),
     _field("arrival", BIG, "The leader", null=False),
 )
 
@@ -520,7 +544,7 @@ KEYS = {
     "report_versions": ("report_id", "arrival"),
     "acts": ("act_id",),
     "vault": ("report_id",),
-    "leaders": ("ticket_id",),
+    "leaders": ("report_id",),
     "leader_keys": ("key", "arrival"),
     "ledger": ("channel", "stream", "sequence"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def number(entry: Mapping[str, Any], key: str, default: float | None = None) -> 
     value = entry[key] if default is None else entry.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise TypeError(f"{key} must be a number of 0 or more")
+    return float(value)
+
+
+def signed(entry: Mapping[str, Any], key: str) -> float:
+    """A number of either sign; it must be there. KeyError or TypeError, as above."""
+    value = entry[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        raise TypeError(f"{key} must be a number")
     return float(value)
 
 

@@ -15,15 +15,17 @@ import pandas as pd
 
 from pipelines import entries, places, rules
 from pipelines.contracts import Stream
-from pipelines.entries import flag, number, slips, text, texts
+from pipelines.entries import flag, number, signed, slips, text, texts
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings
-from pipelines.transforms.blocks import Level, Matching
 from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, words_pattern
 from pipelines.transforms.contents import Clock
 from pipelines.transforms.gazetteer import Gazetteer
+from pipelines.transforms.likeness import POINTS
+from pipelines.transforms.matching import BELIEF, DAY, Level, Matching, Reach, beside_pattern
 from pipelines.transforms.route import Routing
 from pipelines.transforms.spam import Spam, folded
+from pipelines.transforms.traits import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _judging_by(settings: Settings, boundaries: Path, version: str) -> Knowledge
         ),
         clocks=rules.clocks(models / "sla.toml", registry),
         gazetteer=gazetteer,
-        matching=_matching(models / "matching.toml"),
+        matching=_matching(models, frozenset(categories.groups.values())),
         spam=_spam(models / "spam.toml"),
         data_version=version,
     )
@@ -119,6 +121,7 @@ _FILES = (
     "evidence.toml",
     "language.toml",
     "matching.toml",
+    "matters.toml",
     "spam.toml",
     "classifier.toml",
     "webhooks.toml",
@@ -200,10 +203,12 @@ def taxonomy(models: Path) -> Taxonomy:
     )
 
 
-_LEVELS = ("cited", "same_author_text", "near_text", "place_time")
+_LEVELS = ("cited", "same_photo", "same_author_text", "near_text", "place_time", "bridge")
 
 
-def _matching(path: Path) -> Matching:
+def _matching(models: Path, groups: frozenset[str]) -> Matching:
+    """matching.toml and matters.toml. groups: all that the taxonomy has."""
+    path = models / "matching.toml"
     raw = entries.toml(path)
     given = entries.table(path, raw, "level")
     if odd := sorted(set(given) ^ set(_LEVELS)):
@@ -212,15 +217,54 @@ def _matching(path: Path) -> Matching:
     levels = {}
     for name, e in given.items():
         with slips(path, f"[level.{name}]"):
-            values = (number(e, key, 0) for key in ("horizon_days", "min_similarity", "radius_m"))
-            levels[name] = Level(flag(e, "enabled", default=True), *values)
-    radius: dict[str, float] = {}
-    horizon: dict[str, float] = {}
-    for group, e in raw.get("group", {}).items():
+            values = {key: number(e, key) for key in e if key not in ("enabled", "description")}
+            levels[name] = Level(enabled=flag(e, "enabled", default=True), **values)
+    reach = {}
+    for group, e in entries.table(path, raw, "group").items():
         with slips(path, f"[group.{group}]"):
-            radius |= {group: number(e, "radius_m")} if "radius_m" in e else {}
-            horizon |= {group: number(e, "horizon_days")} if "horizon_days" in e else {}
-    return Matching(levels, radius, horizon)
+            reach[group] = Reach(
+                number(e, "radius_m"), number(e, "horizon_days") * DAY, number(e, "houses", 0), signed(e, "points")
+            )
+    with slips(path, "[group]"):
+        if missing := sorted(groups - set(reach)):
+            raise ValueError(f"[group.{missing[0]}] is missing; taxonomy.toml has it")
+    with slips(path, "[points], [belief], [words], pin_m or picture_bits"):
+        points, belief, words = (entries.table(path, raw, name) for name in ("points", "belief", "words"))
+        ends, beside = frozenset(texts(words, "ends")), texts(words, "beside")
+        return Matching(
+            levels,
+            reach,
+            {name: signed(points, name) for name in POINTS if _known(points, name)},
+            _matters(models / "matters.toml", groups),
+            {name: number(belief, name) for name in BELIEF},
+            number(raw, "pin_m"),
+            beside_pattern(beside),
+            ends,
+            ends | frozenset(beside),
+            frozenset(texts(words, "unfixed")),
+            int(number(raw, "picture_bits")),
+        )
+
+
+def _known(points: Mapping[str, object], name: str) -> bool:
+    if odd := sorted(set(points) - set(POINTS)):
+        raise ValueError(f"[points] {odd[0]} is unknown")
+    return name in points
+
+
+def _matters(path: Path, groups: frozenset[str]) -> Mapping[str, Mapping[str, float]]:
+    """Word or two -> group -> weight."""
+    found: dict[str, dict[str, float]] = {}
+    for group, e in entries.toml(path).items():
+        with slips(path, f"[{group}]"):
+            if group not in groups:
+                raise ValueError("taxonomy.toml has no such group")
+            for key, weight in (("words", 1.0), ("weak", 0.5)):
+                for word in texts(e, key):
+                    if word != fold(word) or word.count(" ") > 1:
+                        raise ValueError(f"{word!r} must be one word or two, of lower-case letters and digits")
+                    found.setdefault(word, {}).setdefault(group, weight)
+    return found
 
 
 def _spam(path: Path) -> Spam:

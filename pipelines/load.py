@@ -22,12 +22,11 @@ import pyarrow.compute as pc
 
 from pipelines import moves
 from pipelines.contracts import (
-    LEADER_KEYS,
-    LEADERS,
     LEDGER,
     REPORTS,
     TICKET_EVENTS,
     TICKETS,
+    UNTOUCHED,
     VAULT,
     Stream,
     column,
@@ -37,14 +36,15 @@ from pipelines.contracts import (
     to_table,
 )
 from pipelines.knowledge import Knowledge
+from pipelines.linking import Linked, link_new, nothing
 from pipelines.outcomes import COUNTS, Loaded, Outcomes, ids_of, loaded_of, repeats
 from pipelines.refine import Refined
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Entry, Landing
 from pipelines.sinks.warehouse import Warehouse
-from pipelines.transforms import link, ticket
+from pipelines.transforms import ticket
 from pipelines.transforms.acts import Acts
-from pipelines.transforms.blocks import Leader, blocks_of, candidates
+from pipelines.transforms.link import Turn
 
 Refine = Callable[[pa.Table, Mapping[tuple[str, str], Stream]], Iterable[Refined]]
 _ORDER = [(name, "ascending") for name in ("order_at", "channel", "stream", "sequence", "row")]
@@ -133,7 +133,7 @@ def apply_entry(
     links = linked.links
     moves.settle(state, acts, links)
     clock.lap("link")
-    tickets, history = _tickets(reports, changes, links, acts, warehouse, knowledge)
+    tickets, history = _tickets(reports, changes, linked, acts, warehouse, knowledge)
     clock.lap("ticket")
     counts = state.tally(links)
     current = _with_files(_last_versions(reports), state, warehouse)
@@ -142,13 +142,13 @@ def apply_entry(
         "messages": state.messages(),
         "reports": to_table(current, REPORTS) if len(current) else REPORTS.empty_table(),
         "vault": _contacts(parts, reports),
-        "links": moves.links(links, acts),
+        "links": moves.links(links, acts, linked.reasons),
         "tickets": to_table(tickets, TICKETS) if len(tickets) else TICKETS.empty_table(),
         "ticket_events": to_table(history, TICKET_EVENTS) if len(history) else TICKET_EVENTS.empty_table(),
         "report_versions": moves.versions(changes, links, warehouse),
         "acts": moves.rows(acts),
-        "leaders": pa.Table.from_pylist([x._asdict() for x in linked.leaders], schema=LEADERS),
-        "leader_keys": pa.table({"key": linked.keys, "arrival": linked.arrivals}, schema=LEADER_KEYS),
+        "leaders": linked.leaders,
+        "leader_keys": linked.keys,
     }
     known = [*state.before, *(event["report_id"] for _, event in state.events if "url" in event)]
     there = {"reports": known, "vault": known, "links": [moved.report_id for moved in acts.changed()]}
@@ -175,19 +175,17 @@ class _Clock:
 
 def _link(
     state: Outcomes, acts: Acts, warehouse: Warehouse, knowledge: Knowledge
-) -> tuple[pd.DataFrame, list[ticket.Change], link.Linked]:
+) -> tuple[pd.DataFrame, list[ticket.Change], Linked]:
     """Link what has no ticket yet, with people's decisions between; list what else happens to tickets, in recorded order."""
-    reports, form = state.reports, moves.former(state, warehouse, knowledge)
+    reports = state.reports
     happened = [(state.base + place, event) for place, event in state.events]
-    events = [(a, e) for a, e in happened if "ticket_id" in e]  # the others, decisions, name a report
-    touched = [event["ticket_id"] for _, event in events]
     wanted = [*state.before, *(e["report_id"] for _, e in happened if "report_id" in e)]
     linked = {
         r["report_id"]: r["ticket_id"]
         for r in warehouse.rows_of("links", "report_id", wanted, "report_id, ticket_id").to_pylist()
     }
     if not len(reports):
-        result = link.nothing([form(effect) for effect in acts.until(None)])
+        result = nothing(acts)
         changes = _people(happened, linked, acts) + moves.changes_of(acts)
         return reports, sorted(changes, key=lambda c: c.arrival), result
     ids = column(reports, "report_id")
@@ -199,46 +197,34 @@ def _link(
     # A later version that is the first to need a ticket is linked where it stands in the order.
     places = column(reports, "place")
     new = reports.iloc[first].assign(arrival=[state.base + places[i] for i in first])
-    items, blocks = candidates(new), blocks_of(new)
-    refs, cites = column(new, "external_ref"), column(new, "cites")
-    older_table, older_keys = warehouse.leaders_by_keys(pa.array(blocks.probes))
-    older = [Leader(**row) for row in older_table.to_pylist()]
-    numbers = sorted({r for r in refs if r} | {n for c in cites for n in c})
-    of_ref = warehouse.tickets_of_refs(numbers)
-    matched = {*of_ref.values(), *(o.ticket_id for o in older)}
-    led = {acts.ticket_of(o.ticket_id, o.arrival) for o in older} | set(map(acts.ticket_of, matched))
-    asked_for = sorted({*touched, *matched, *led, *acts.watched})
-    status = warehouse.rows_of("tickets", "ticket_id", asked_for, "ticket_id, status, first_arrival").to_pylist()
-    closed = frozenset(s["ticket_id"] for s in status if not ticket.is_open(s["status"]))
-    # A ticket that history brings in as finished never takes new reports.
-    done_at_birth = [status_of(s) for s in column(new, "status_reported")]
-    closings = [
-        link.Closing(i.arrival, i.ticket_id, False)
-        for i, s in zip(items, done_at_birth, strict=True)
-        if s and not ticket.is_open(s)
-    ]
-    closings += _closed_by_edits(state, reports, {ids[index]: index for index in first})
-    closings += [link.Closing(a, e["ticket_id"], ticket.is_open(e["status"])) for a, e in events if e.get("status")]
-    result = link.link(
-        items,
-        column(new, "report_id"),
-        refs,
-        cites,
-        blocks=blocks,
-        older=older,
-        older_keys=list(zip(older_keys["key"].to_pylist(), older_keys["arrival"].to_pylist(), strict=True)),
-        tickets_of_ref=of_ref,
-        closed=closed,
-        closings=closings,
-        matching=knowledge.matching,
-        acts=acts,
-        form=form,
-        opened_at={s["ticket_id"]: s["first_arrival"] for s in status},
-    )
+    turns = _turns(new, happened) + _turned_by_edits(state, reports, {ids[index]: index for index in first})
+    result = link_new(
+        new, acts=acts, warehouse=warehouse, knowledge=knowledge, turns=turns, form=moves.former(state, warehouse),
+        named=[turn.report_id for turn in turns if turn.report_id],
+    )  # fmt: skip
     changes = _changes(state, reports, linked, result.links, set(first), acts) + moves.changes_of(acts)
     new_links = zip(column(result.links, "report_id"), column(result.links, "ticket_id"), strict=True)
     changes += _people(happened, linked | dict(new_links), acts)
     return reports, sorted(changes, key=lambda c: c.arrival), result
+
+
+def _turns(new: pd.DataFrame, happened: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Turn]:
+    """Tickets that history brings in as acted on, and what officers and the review queue do to tickets."""
+    born = zip(*(column(new, name) for name in ("arrival", "report_id", "status_reported")), strict=True)
+    turns = [Turn(a, ticket_id_of(r), ticket.is_open(s)) for a, r, said in born if (s := _acted(said))]
+    for arrival, event in happened:
+        if "ticket_id" in event:
+            turns.append(
+                Turn(arrival, event["ticket_id"], ticket.is_open(event["status"]) if event.get("status") else None)
+            )
+        elif "url" not in event:
+            turns.append(Turn(arrival, None, None, event["report_id"]))
+    return turns
+
+
+def _acted(status_reported: str | None) -> str | None:
+    status = status_of(status_reported)
+    return None if status == UNTOUCHED else status
 
 
 def _people(
@@ -258,11 +244,11 @@ def _people(
     ]
 
 
-def _closed_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str, int]) -> list[link.Closing]:
+def _turned_by_edits(state: Outcomes, reports: pd.DataFrame, start: Mapping[str, int]) -> list[Turn]:
     """Statuses that versions after the linked one bring: a ticket's first report carries the source's status to it."""
     columns = zip(*(column(reports, c) for c in ("report_id", "place", "status_reported")), strict=True)
     return [
-        link.Closing(state.base + place, ticket_id_of(report_id), ticket.is_open(status))
+        Turn(state.base + place, ticket_id_of(report_id), ticket.is_open(status))
         for index, (report_id, place, label) in enumerate(columns)
         if index > start.get(report_id, -1) and (status := status_of(label))
     ]
@@ -305,11 +291,12 @@ def _changes(
 def _tickets(
     reports: pd.DataFrame,
     changes: list[ticket.Change],
-    links: pd.DataFrame,
+    linked: Linked,
     acts: Acts,
     warehouse: Warehouse,
     knowledge: Knowledge,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    links = linked.links
     touched = list(dict.fromkeys(ticket_id for c in changes for ticket_id in c.touches))
     existing = to_frame(warehouse.rows_of("tickets", "ticket_id", touched))
     opened = {
@@ -324,7 +311,10 @@ def _tickets(
                 seen.add(report_id)
                 rows.append(index)
         first = reports.iloc[rows]
-        first = first.assign(arrival=[arrivals[i] for i in column(first, "report_id")])
+        ids = column(first, "report_id")
+        first = first.assign(
+            arrival=[arrivals[i] for i in ids], follows=[linked.follows.get(ticket_id_of(i)) for i in ids]
+        )
     else:
         first = pd.DataFrame(columns=REPORTS.names)
     told = moves.stories(acts, warehouse)

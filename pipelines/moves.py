@@ -22,13 +22,10 @@ from pipelines.contracts import (
     REPORTS,
     column,
     status_of,
-    to_frame,
     to_table,
 )
-from pipelines.knowledge import Knowledge
 from pipelines.outcomes import Outcomes
 from pipelines.sinks.warehouse import Warehouse
-from pipelines.transforms import blocks
 from pipelines.transforms.act_shapes import FAULTS, Asked, Done, Effect, Link, Move, wanted
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.contents import Piece
@@ -142,23 +139,16 @@ def versions(changes: Iterable[Change], links: pd.DataFrame, warehouse: Warehous
 # --- a ticket that was split off ------------------------------------------------------------
 
 
-def former(state: Outcomes, warehouse: Warehouse, knowledge: Knowledge) -> Callable[[Effect], Formed]:
-    """How later reports are compared with a ticket that a decision made: by its first report, as it stood then."""
+def former(state: Outcomes, warehouse: Warehouse) -> Callable[[Effect], Formed]:
+    """What the linker must know of a ticket that a decision made: by its first report, as it stood then."""
 
     def form(effect: Effect) -> Formed:
         [move] = [m for m in effect.done.moves if f"t{m.report_id}" == effect.made]
         stored = _versions_of([move.report_id], warehouse).get(move.report_id, [])
         told = [row for _, row in stored] + _here(state, move, effect.done.arrival)
-        frame = to_frame(pa.Table.from_pylist([told[-1]], schema=REPORTS))
-        prepared = blocks.prepare(frame, groups=knowledge.taxonomy.groups, matching=knowledge.matching)
-        names = [f.name for f in blocks.PREPARED]
-        frame = pd.concat([frame, to_frame(pa.table(prepared, names=names))], axis=1).assign(arrival=move.arrival)
-        [leader] = blocks.candidates(frame)
         said = [s for row in told if (s := status_of(row["status_reported"]))]
         refs = [row["external_ref"] for row in told if row["external_ref"]]
-        return Formed(
-            leader, blocks.blocks_of(frame).own, refs[-1] if refs else None, is_open(said[-1]) if said else True
-        )
+        return Formed(effect.made or "", refs[-1] if refs else None, is_open(said[-1]) if said else True)
 
     return form
 
@@ -175,9 +165,12 @@ def _here(state: Outcomes, move: Move, arrival: int) -> list[Row]:
 # --- rows -----------------------------------------------------------------------------------
 
 
-def links(found: pd.DataFrame, acts: Acts) -> pa.Table:
-    """Rows of links that an entry brings: those made, and those that decisions changed, as they are at its end."""
-    moved = {link.report_id: link for link in acts.changed()}
+def links(found: pd.DataFrame, acts: Acts, reasons: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    """Rows of links that an entry brings: those made, and those that decisions changed, as they are at its end.
+
+    reasons: what was compared when the reports of the entry were linked.
+    """
+    moved = {link.report_id: link.because(reasons.get(link.report_id, {})) for link in acts.changed()}
     made = found[~found["report_id"].isin(moved)] if len(found) else found
     rows = [to_table(made, LINKS)] if len(made) else []
     rows.append(pa.Table.from_pylist([link._asdict() for link in moved.values()], schema=LINKS))

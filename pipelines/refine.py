@@ -27,6 +27,7 @@ from pipelines import __version__, classifiers, learn
 from pipelines import knowledge as known
 from pipelines.contracts import (
     REPORTS,
+    TRAITS,
     VAULT,
     Draft,
     Message,
@@ -39,7 +40,7 @@ from pipelines.contracts import (
 )
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
-from pipelines.transforms import blocks
+from pipelines.transforms import blocks, traits
 from pipelines.transforms.classify import Classifier, classify
 from pipelines.transforms.emergency import Likeness
 from pipelines.transforms.learned import Learned
@@ -51,13 +52,22 @@ from pipelines.transforms.route import route
 _CHUNK = 2_000  # messages a task: enough for the vectorised steps, small enough to share evenly
 
 
-_PLACED = pa.schema([*REPORTS, pa.field("place", pa.int64()), *blocks.PREPARED])
+# What linking asks of a report, made here because nothing of it depends on other reports.
+LINKING = pa.schema(
+    [
+        *TRAITS,
+        ("cites", pa.list_(pa.string())),
+        ("own_keys", pa.list_(pa.int64())),
+        ("probe_keys", pa.list_(pa.int64())),
+    ]
+)
+_PLACED = pa.schema([*REPORTS, pa.field("place", pa.int64()), *LINKING])
 VAULT_PLACED = VAULT.append(pa.field("place", pa.int64()))
 
 
 class Refined(NamedTuple):
     """reports: contracts.REPORTS rows (arrival and version_no still 0) with `place` (row of the
-    input) and the columns blocks.PREPARED; vault: contracts.VAULT with `place`; aside: (place, outcome, stage,
+    input) and the columns LINKING; vault: contracts.VAULT with `place`; aside: (place, outcome, stage,
     reason); events: (place, event)."""
 
     reports: pa.Table
@@ -186,10 +196,24 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
     frame, vault = _judge(_draft_frame(drafts, kept), judge)
     places = pa.array([row["place"] for row in kept], type=pa.int64())
     knowledge = judge.knowledge
-    linking = blocks.prepare(frame, groups=knowledge.taxonomy.groups, matching=knowledge.matching)
-    reports = pa.table([*to_table(frame, REPORTS).columns, places, *linking], schema=_PLACED)
+    linking = for_linking(frame, knowledge)
+    reports = pa.table([*to_table(frame, REPORTS).columns, places, *linking.columns], schema=_PLACED)
     contacts = pa.table([*to_table(vault, VAULT).columns, places.take(pa.array(vault.index))], schema=VAULT_PLACED)
     return Refined(reports, contacts, aside, events)
+
+
+def for_linking(frame: pd.DataFrame, knowledge: known.Knowledge) -> pa.Table:
+    """The columns LINKING of reports (contracts.REPORTS), in their order."""
+    found = traits.traits(
+        frame, groups=knowledge.taxonomy.groups, areas=knowledge.gazetteer.folded, matching=knowledge.matching
+    )
+    said = zip(*(column(frame, name) for name in ("title", "text", "external_ref")), strict=True)
+    cites = pa.array([traits.cited(f"{title or ''} {text}", ref) for title, text, ref in said], pa.list_(pa.string()))
+    keys = blocks.keys_of(traits.traits_of(found, knowledge.matching))
+    lists = (
+        pa.ListArray.from_arrays(pa.array(k.start.astype("int32")), pa.array(k.values)) for k in (keys.own, keys.probes)
+    )
+    return pa.table([*found.columns, cites, *lists], schema=LINKING)
 
 
 def _message(row: Mapping[str, Any]) -> Message:
@@ -261,7 +285,7 @@ def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFra
         version_no=0,
         arrival=0,
         received_at=routed["fetched_at"],
-        text_key=[blocks.text_key(t) for t in column(routed, "text")],
+        text_key=[traits.text_key(t) for t in column(routed, "text")],
         code_version=judge.versions["code"],
         model_version=judge.versions["model"],
         data_version=judge.versions["data"],

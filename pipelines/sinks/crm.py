@@ -175,10 +175,19 @@ def _add_agency_source(con: duckdb.DuckDBPyConnection) -> None:
     duck.comment_on(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
 
 
+FOLLOWS = "ALTER TABLE tickets ADD COLUMN IF NOT EXISTS follows {text}"
+
+
+def _add_follows(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(FOLLOWS.format(text="VARCHAR"))
+    duck.comment_on(con, "tickets", duck.some_of(TICKETS, "follows"))
+
+
 _MIGRATIONS = {
     "0001_create_tables": _create,
     "0002_emergency_rule": _add_emergency_rule,
     "0003_agency_source": _add_agency_source,
+    "0004_follows": _add_follows,
 }
 
 

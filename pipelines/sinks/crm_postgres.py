@@ -17,7 +17,7 @@ from pipelines.contracts import OFFICER_COLUMNS, TICKETS, describe
 from pipelines.errors import KanalError, PermanentError, SettingsError, TransientError
 from pipelines.settings import secret
 from pipelines.sinks import duck
-from pipelines.sinks.crm import AGENCY_SOURCE, EMERGENCY_RULE, TABLES, Store
+from pipelines.sinks.crm import AGENCY_SOURCE, EMERGENCY_RULE, FOLLOWS, TABLES, Store
 
 _TYPES = {
     pa.string(): "text",
@@ -135,6 +135,10 @@ def _create(con: psycopg.Connection) -> None:
             con.execute(AGENCY_SOURCE.format(text="text", real="double precision"))
             _comment(con, "tickets", duck.some_of(TICKETS, "agency_source", "agency_confidence"))
             con.execute("INSERT INTO schema_migrations VALUES ('0005_agency_source', now())")
+        if "0006_follows" not in done:
+            con.execute(FOLLOWS.format(text="text"))
+            _comment(con, "tickets", duck.some_of(TICKETS, "follows"))
+            con.execute("INSERT INTO schema_migrations VALUES ('0006_follows', now())")
 
 
 def _create_table(con: psycopg.Connection, name: str, schema: pa.Schema) -> None:

@@ -81,14 +81,15 @@ class Warehouse:
         self.con.unregister("_wanted")
         return found
 
-    def leaders_by_keys(self, keys: pa.Array) -> tuple[pa.Table, pa.Table]:
-        """(leaders, their keys) that share one of the probed keys."""
+    def leaders_near(self, keys: pa.Array, first_hour: int, last_hour: int) -> tuple[pa.Table, pa.Table]:
+        """(leaders, their keys) that share one of the probed keys and were said in these hours since 1970."""
         self.con.register("_probes", pa.table({"key": keys}))
-        found = self.con.sql(
-            "SELECT key, arrival FROM leader_keys WHERE key IN (SELECT key FROM _probes)"
+        found: pa.Table = self.con.sql(
+            "SELECT key, arrival FROM leader_keys WHERE hour BETWEEN ? AND ? AND key IN (SELECT key FROM _probes)",
+            params=[first_hour, last_hour],
         ).to_arrow_table()
         self.con.unregister("_probes")
-        return self.rows_of("leaders", "arrival", found["arrival"].unique().to_pylist()), found
+        return self.rows_of("leaders", "arrival", list(dict.fromkeys(found["arrival"].to_pylist()))), found
 
     def tickets_of_refs(self, refs: Sequence[str]) -> dict[str, str]:
         """CRM or Kanal number -> ticket_id; the earliest ticket where a number stands twice."""

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-DECIDED = "decision"  # links.level of a report that people moved
+DECIDED, BRIDGED = "decision", "bridge"  # links.level of a report that people moved, or that moved with its ticket
+MACHINE = "pipeline"  # actor of what nobody decided
 
 
 class Asked(NamedTuple):
@@ -56,7 +57,8 @@ class Link(NamedTuple):
         before = {name: getattr(self, name) for name in ("ticket_id", "level", "score")}
         before["explanation"] = self._explained()
         why = {"alasan": reason, "oleh": actor, "keputusan": act_id, "sebelumnya": before}
-        return self._replace(ticket_id=ticket_id, level=DECIDED, score=1000, explanation=orjson.dumps(why).decode())
+        level = BRIDGED if actor == MACHINE else DECIDED
+        return self._replace(ticket_id=ticket_id, level=level, score=1000, explanation=orjson.dumps(why).decode())
 
     def restored(self) -> Link:
         """As it was before the decision that put the report here."""
@@ -69,6 +71,14 @@ class Link(NamedTuple):
         through = why.pop("lewat", self.ticket_id)
         why |= {"lewat": through} if through != ticket_id else {}
         return self._replace(ticket_id=ticket_id, explanation=orjson.dumps(why).decode())
+
+    def because(self, why: Mapping[str, Any]) -> Link:
+        """With the values compared when the report was linked, which stay with it wherever it went since."""
+        whole = inner = self._explained()
+        while "sebelumnya" in inner:
+            inner = inner["sebelumnya"]["explanation"]
+        inner |= why
+        return self._replace(explanation=orjson.dumps(whole).decode())
 
     def _explained(self) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(self.explanation)

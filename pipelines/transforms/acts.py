@@ -13,7 +13,18 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipelines.contracts import ticket_id_of
-from pipelines.transforms.act_shapes import DECIDED, Asked, Done, Effect, Link, Move, Refused, first_of
+from pipelines.transforms.act_shapes import (
+    BRIDGED,
+    DECIDED,
+    MACHINE,
+    Asked,
+    Done,
+    Effect,
+    Link,
+    Move,
+    Refused,
+    first_of,
+)
 
 
 class _FaultError(Exception):
@@ -34,6 +45,7 @@ class Acts:
         self.past: dict[str, Done] = {}
         self._undos: dict[str, list[str]] = defaultdict(list)
         self._order: dict[str, int] = {}
+        self._decided_on: set[str] = set()
         self._where: dict[str, str] = {}  # of every report that was ever moved
         self._by_arrival: dict[int, str] = {}
         self._moves: dict[str, list[tuple[Done, Move]]] = defaultdict(list)
@@ -74,6 +86,21 @@ class Acts:
         """A report was linked. link.ticket_id is where it went, after `ticket_of`."""
         if link.ticket_id in self.watched or link.report_id in self._named:
             self._keep(link)
+
+    def watch(self, ticket_id: str, links: Iterable[Link]) -> None:
+        """Know all links of a further ticket, which a report shows to be one with another."""
+        self.watched.add(ticket_id)
+        for link in links:
+            if link.report_id not in self._links:
+                self._keep(link)
+
+    def bridge(self, asked: Asked) -> None:
+        """Make two tickets one that a report just linked belongs to both of; both are `untouched`."""
+        self._decide(asked)
+
+    def untouched(self, ticket_id: str) -> bool:
+        """Whether no person ever decided about this ticket."""
+        return ticket_id not in self._decided_on
 
     # --- what became of reports in this entry ---
 
@@ -181,7 +208,7 @@ class Acts:
             for report in sorted(self._members[ticket] - back.keys()) if home != ticket else ():
                 if pin := self._pinned(report, since=done):
                     raise _FaultError("built_on", report=report, by=pin)
-                if self._links[report].level == DECIDED:
+                if self._links[report].level in (DECIDED, BRIDGED):
                     raise _FaultError("built_on", report=report, by=self._last_mover(report))
                 back[report] = home
         return back, done.ticket_id, done.other_id
@@ -253,6 +280,9 @@ class Acts:
     def _remember(self, done: Done) -> None:
         self._order[done.act_id] = len(self.past)
         self.past[done.act_id] = done
+        if done.actor != MACHINE:
+            self._decided_on.update((done.ticket_id, done.other_id or done.ticket_id))
+            self._decided_on.update(t for m in done.moves for t in (m.origin, m.target))
         if done.undoes:
             self._undos[done.undoes].append(done.act_id)
         for move in done.moves:

@@ -1,275 +1,178 @@
-"""What of each report linking compares, and the keys by which reports that may match find each other.
+"""The keys by which reports that may tell of one incident find each other.
 
-A key holds the place (cell, street or kelurahan), the category group or text band, and a time bucket,
-so no bucket is capped. All of it depends on one report alone, so it is made while refining. Not here:
-deciding (link).
+A key holds a place (cell of a grid, street, what it lies beside, RT and RW), an author or a part of the
+text or of the photo, never a time: hours are kept beside it, and whoever asks says which hours. So no
+bucket is capped, and none grows beyond what is said within a horizon. Not here: comparing (likeness).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.contracts import column, ticket_id_of
+from pipelines.transforms.traits import Ragged, Traits, spans
 
-UNKNOWN = "?"  # the group of a report without a category
-DAY = 86_400
-KM = 111.195  # of one degree of latitude
-_CITED = re.compile(r"\b(?:JK\d{10}|KN-[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})\b", re.I)
-_WORDS = re.compile(r"[^a-z0-9]+")
-_BANDS, _ROWS = 6, 3  # 98.6% of pairs with Jaccard 0.8 share a band
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Thresholds of one level; radius and horizon may differ per category group."""
-
-    enabled: bool
-    horizon_days: float
-    min_similarity: float = 0.0
-    radius_m: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """levels: by name; radius_m and horizon_days: per category group, for place_time and near_text."""
-
-    levels: Mapping[str, Level]
-    radius_m: Mapping[str, float]
-    horizon_days: Mapping[str, float]
-
-    def reach(self, group: str) -> tuple[float, float]:
-        """(metres, seconds) within which two reports of a group may be one incident."""
-        level = self.levels["place_time"]
-        return self.radius_m.get(group, level.radius_m), self.horizon_days.get(group, level.horizon_days) * DAY
-
-
-class Leader(NamedTuple):
-    """A ticket's first report, as later reports are compared with it. Stored as table `leaders`."""
-
-    ticket_id: str
-    arrival: int
-    said_at: int  # epoch seconds
-    group: str
-    author_key: str | None
-    text_key: str | None
-    words: str  # folded text
-    lat: float
-    lon: float
-    kelurahan_code: str | None
-    street: str | None
-    rt: int | None
-    rw: int | None
-
-
-def fold(text: str) -> str:
-    return _WORDS.sub(" ", text.lower()).strip()
-
-
-def text_key(text: str) -> str | None:
-    """Hash of a text as compared: equal for equal words in equal order. None for no words."""
-    folded = fold(text)
-    return blake2b(folded.encode(), digest_size=8).hexdigest() if folded else None
-
-
-def cited(text: str, own: str | None) -> tuple[str, ...]:
-    """CRM and Kanal numbers a text cites, upper case, without its own."""
-    found = dict.fromkeys(m.upper() for m in _CITED.findall(text))
-    return tuple(n for n in found if n != own)
-
-
-# What `prepare` says of each report: nothing of it depends on other reports, so it is made while refining.
-PREPARED = (
-    pa.field("words", pa.string()),
-    pa.field("said_at", pa.int64()),
-    pa.field("group", pa.string()),
-    pa.field("cites", pa.list_(pa.string())),
-    pa.field("own_keys", pa.list_(pa.int64())),
-    pa.field("probe_keys", pa.list_(pa.int64())),
-)
-
-
-def prepare(reports: pd.DataFrame, *, groups: Mapping[str, str], matching: Matching) -> list[pa.Array]:
-    """The columns PREPARED of reports (contracts.REPORTS columns), in their order."""
-    refs = column(reports, "external_ref")
-    said = [f"{t or ''} {x}" for t, x in zip(column(reports, "title"), column(reports, "text"), strict=True)]
-    made = reports[list(_COMPARED)].assign(
-        arrival=0,
-        words=[fold(t) for t in column(reports, "text")],
-        said_at=[int(t.timestamp()) for t in column(reports, "occurred_at")],
-        group=[groups.get(c, UNKNOWN) if isinstance(c, str) else UNKNOWN for c in column(reports, "category")],
-    )
-    blocks = block(candidates(made), matching)
-    columns = [pa.array(made[name], type=kind, from_pandas=True) for name, kind in (
-        ("words", pa.string()), ("said_at", pa.int64()), ("group", pa.string()),
-    )]  # fmt: skip
-    cites = pa.array([cited(t, r) for t, r in zip(said, refs, strict=True)], pa.list_(pa.string()))
-    keys = (
-        pa.ListArray.from_arrays(pa.array(start.astype(np.int32)), pa.array(values))
-        for start, values in ((blocks.own_start, blocks.own), (blocks.probe_start, blocks.probes))
-    )
-    return [*columns, cites, *keys]
-
-
-_COMPARED = ("report_id", "lat", "lon", "author_key", "text_key", "kelurahan_code", "street", "rt", "rw")
-
-
-def candidates(reports: pd.DataFrame) -> list[Leader]:
-    """What linking looks at, one Leader a report, in the order given. reports: with the columns PREPARED."""
-    columns = ("arrival", "said_at", "group", "author_key", "text_key", "words")
-    places = ("kelurahan_code", "street", "rt", "rw")
-    return list(
-        map(
-            Leader,
-            [ticket_id_of(i) for i in column(reports, "report_id")],
-            *(column(reports, c) for c in columns),
-            _numbers(reports, "lat"),
-            _numbers(reports, "lon"),
-            *(column(reports, c) for c in places),
-        )
-    )
-
-
-def blocks_of(reports: pd.DataFrame) -> Blocks:
-    """The keys that `prepare` gave these reports, in their order now."""
-    own, probes = (pa.array(reports[name]) for name in ("own_keys", "probe_keys"))
-    return Blocks(*_flat(own), *_flat(probes))
-
-
-def _flat(lists: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
-    counts = whole.value_lengths().to_numpy(zero_copy_only=False)
-    start = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    return whole.flatten().to_numpy(zero_copy_only=False), start
-
-
-def _numbers(reports: pd.DataFrame, name: str) -> list[float]:
-    return reports[name].to_numpy(dtype=float, na_value=np.nan).tolist()
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Per report the keys it is found by (own) and those it must probe: 64-bit keys of all reports
-    in one array, those of report i from start[i] to start[i + 1]."""
-
-    own: NDArray[np.int64]
-    own_start: NDArray[np.int64]
-    probes: NDArray[np.int64]
-    probe_start: NDArray[np.int64]
-
-
-def block(items: Sequence[Leader], matching: Matching) -> Blocks:
-    """A key holds the place (cell, street or kelurahan), the category group or text band, and a time
-    bucket as wide as the horizon; probing visits the neighbours, so nothing in reach is missed."""
-    own: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
-    probes: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
-    said = np.array([i.said_at for i in items], dtype=np.int64)
-    for kind, rows, parts, horizon, near in _kinds(items, matching):
-        bucket = np.floor_divide(said[rows], horizon).astype(np.int64)
-        own.append((rows, _mix(kind, *parts, bucket)))
-        probes += [(rows, _mix(kind, *p, bucket + step)) for p in near for step in (-1, 0, 1)]
-    return Blocks(*_gather(own, len(items)), *_gather(probes, len(items)))
-
-
-def _kinds(items: Sequence[Leader], matching: Matching) -> Iterator[tuple[int, Any, list[Any], Any, list[list[Any]]]]:
-    """Per kind of block: (number, rows it holds for, own parts, horizons in seconds, parts to probe)."""
-    levels, hashed = matching.levels, _Hashed()
-    kelurahan = hashed.all(i.kelurahan_code for i in items)
-    if levels["same_author_text"].enabled:
-        rows = _where(i.author_key and i.text_key for i in items)
-        parts = [hashed.all(getattr(items[r], name) for r in rows) for name in ("author_key", "text_key")]
-        yield 1, rows, parts, levels["same_author_text"].horizon_days * DAY, [parts]
-    if levels["near_text"].enabled:
-        rows = _where(i.words.count(" ") >= 5 for i in items)
-        bands = _bands([items[r].words for r in rows])
-        for number in range(_BANDS):
-            parts = [bands[:, number], kelurahan[rows]]
-            yield 10 + number, rows, parts, levels["near_text"].horizon_days * DAY, [parts]
-    if not levels["place_time"].enabled:
-        return
-    reach = {group: matching.reach(group) for group in {i.group for i in items}}
-    groups = hashed.all(i.group for i in items)
-    radius = np.array([reach[i.group][0] for i in items])
-    horizon = np.array([reach[i.group][1] for i in items])
-    rows = _where(i.group != UNKNOWN and i.lat == i.lat for i in items)
-    side = radius[rows] / 1000 / KM
-    x = np.floor_divide(np.array([items[r].lat for r in rows]), side).astype(np.int64)
-    y = np.floor_divide(np.array([items[r].lon for r in rows]), side * 1.01).astype(np.int64)
-    around = [[groups[rows], x + dx, y + dy] for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
-    yield 2, rows, [groups[rows], x, y], horizon[rows], around
-    rows = _where(i.group != UNKNOWN and i.street and i.kelurahan_code for i in items)
-    parts = [groups[rows], kelurahan[rows], hashed.all(items[r].street for r in rows)]
-    yield 3, rows, parts, horizon[rows], [parts]
-
-
-def _where(flags: Iterable[Any]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.fromiter((bool(f) for f in flags), dtype=bool))
-
-
-class _Hashed:
-    """Texts as 64-bit numbers, the same in every process, as Python's own hash is not."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def all(self, texts: Iterable[str | None]) -> NDArray[np.uint64]:
-        return np.array([self._one(t or "") for t in texts], dtype=np.uint64)
-
-    def _one(self, text: str) -> int:
-        value = self._known.get(text)
-        if value is None:
-            value = self._known[text] = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-        return value
-
-
+HOUR = 3_600
+CELL_M = 200.0  # a point finds those in its own cell and the eight around it
+_BANDS, _ROWS = 6, 3  # 98.6% of texts with Jaccard 0.8 share a band
+_LONG = 8  # words; shorter texts are alike by chance
 _M = np.uint64(0x9E3779B97F4A7C15)
+_SEEDS = np.random.default_rng(20170221).integers(1, 1 << 62, _BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+
+Found = tuple[NDArray[np.int64], NDArray[np.uint64]]  # rows, their keys
 
 
-def _mix(kind: int, *parts: NDArray[Any]) -> NDArray[np.uint64]:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """own: by which a report is found; probes: by which it looks. Ordered by report."""
+
+    own: Ragged
+    probes: Ragged
+
+
+def keys_of(x: Traits) -> Keys:
+    """Keys of every report, 63-bit numbers."""
+    own: list[Found] = []
+    probes: list[Found] = []
+    _cells(x, own, probes)
+    _ways(x, own, probes)
+    _both([x.mark_more, x.area], 5, own, probes)
+    _both([x.rt_no, x.rw_no, x.area], 6, own, probes)
+    _texts(x, own, probes)
+    _photos(x, own, probes)
+    return Keys(_gathered(own, len(x)), _gathered(probes, len(x)))
+
+
+def _cells(x: Traits, own: list[Found], probes: list[Found]) -> None:
+    rows = np.flatnonzero(~np.isnan(x.x))
+    east, north = (np.floor(v[rows] / CELL_M).astype(np.int64) for v in (x.x, x.y))
+    own.append((rows, _mix(1, east, north)))
+    probes += [(rows, _mix(1, east + dx, north + dy)) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+
+
+def _ways(x: Traits, own: list[Found], probes: list[Found]) -> None:
+    """A street is known with its kelurahan. Where one of two does not name that, the name alone must do."""
+    named, placed = x.way_alike != 0, x.area != 0
+    _both([x.way_alike, x.area], 2, own, probes)
+    for rows, own_kinds, asked in (
+        (np.flatnonzero(named & placed), (3,), 4),
+        (np.flatnonzero(named & ~placed), (3, 4), 3),
+    ):
+        own += [(rows, _mix(kind, x.way_alike[rows])) for kind in own_kinds]
+        probes.append((rows, _mix(asked, x.way_alike[rows])))
+
+
+def _both(parts: Sequence[NDArray[np.int64]], kind: int, own: list[Found], probes: list[Found]) -> None:
+    """Reports that have all these parts find those that have the same."""
+    rows = np.flatnonzero(np.logical_and.reduce([part != 0 for part in parts]))
+    key = _mix(kind, *(part[rows] for part in parts))
+    own.append((rows, key))
+    probes.append((rows, key))
+
+
+def _texts(x: Traits, own: list[Found], probes: list[Found]) -> None:
+    """The same author's alike texts; and anybody's, where one of two does not say where."""
+    lowest, counts = _minhash(x.words), np.diff(x.words.start)
+    rows = np.flatnonzero((x.author != 0) & (counts > 0))
+    for number in range(_ROWS):
+        key = _mix(100 + number, x.author[rows], lowest[rows, number])
+        own.append((rows, key))
+        probes.append((rows, key))
+    rows = np.flatnonzero(counts >= _LONG)
+    lost = (np.isnan(x.x) & (x.way_alike == 0))[rows]
+    placed = x.area[rows] != 0
+    for band in range(_BANDS):
+        parts = [lowest[rows, _ROWS * band + n] for n in range(_ROWS)]
+        all_, lost_only = _mix(200 + band, *parts), _mix(300 + band, *parts)
+        own += [(rows, all_), (rows[lost], lost_only[lost])]
+        probes += [(rows[lost], all_[lost]), (rows[~lost], lost_only[~lost])]
+        here = rows[placed], _mix(400 + band, *(part[placed] for part in parts), x.area[rows][placed])
+        own.append(here)
+        probes.append(here)
+
+
+def _photos(x: Traits, own: list[Found], probes: list[Found]) -> None:
+    """The same file, or one of four quarters of a picture's hash: a copy differs in three of them at most."""
+    found = [(x.photos.owners(), _mix(10, x.photos.values))]
+    pictures = x.pictures.values.astype(np.int64).view(np.uint64)
+    quarters = ((pictures >> np.uint64(16 * n)) & np.uint64(0xFFFF) for n in range(4))
+    found += [(x.pictures.owners(), _mix(11 + n, quarter)) for n, quarter in enumerate(quarters)]
+    own += found
+    probes += found
+
+
+def _mix(kind: int, *parts: NDArray[np.int64] | NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One key of several parts."""
     mixed = np.full(len(parts[0]), kind, dtype=np.uint64)
     for part in parts:
-        mixed = (mixed ^ part.astype(np.uint64)) * _M
+        mixed = (mixed ^ part.view(np.uint64)) * _M
         mixed ^= mixed >> np.uint64(32)
     return mixed
 
 
-def _gather(
-    found: Sequence[tuple[NDArray[np.int64], NDArray[np.uint64]]], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(keys ordered by report, where each report's begin)."""
-    rows = np.concatenate([r for r, _ in found]) if found else np.zeros(0, np.int64)
-    keys = np.concatenate([k for _, k in found]) if found else np.zeros(0, np.uint64)
+def _gathered(found: Sequence[Found], count: int) -> Ragged:
+    rows = np.concatenate([r for r, _ in found])
+    keys = np.concatenate([k for _, k in found])
     order = np.argsort(rows, kind="stable")
-    return keys[order].view(np.int64), np.searchsorted(rows[order], np.arange(count + 1)).astype(np.int64)
+    start = np.searchsorted(rows[order], np.arange(count + 1)).astype(np.int64)
+    return Ragged((keys[order] >> np.uint64(1)).view(np.int64), start)
 
 
-_SEEDS = np.random.default_rng(20170221).integers(1, 1 << 62, _BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+def _minhash(words: Ragged) -> NDArray[np.uint64]:
+    """Shape (texts, bands x rows); zero for texts without words."""
+    lowest = np.zeros((len(words.start) - 1, len(_SEEDS)), dtype=np.uint64)
+    said = np.flatnonzero(np.diff(words.start))
+    values = words.values.astype(np.int64).view(np.uint64) + np.uint64(1)
+    for number, seed in enumerate(_SEEDS if len(said) else ()):
+        turned = values * seed
+        turned = (turned ^ (turned >> np.uint64(29))) * _M
+        lowest[said, number] = np.minimum.reduceat(turned ^ (turned >> np.uint64(32)), words.start[:-1][said])
+    return lowest
 
 
-def _bands(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """MinHash bands over word pairs, shape (texts, bands): texts that share most pairs share a band."""
-    hashed = _Hashed()
-    words = [t.split() for t in texts]  # two words at least
-    counts = np.array([len(w) for w in words], dtype=np.int64)
-    if not len(counts):
-        return np.zeros((0, _BANDS), dtype=np.uint64)
-    flat = hashed.all(w for ws in words for w in ws)
-    first = np.ones(len(flat), dtype=bool)
-    first[np.cumsum(counts) - 1] = False  # the last word of a text begins no pair
-    pairs = _mix(0, flat[:-1][first[:-1]], flat[1:][first[:-1]])
-    starts = np.concatenate(([0], np.cumsum(counts - 1)[:-1]))
-    bands = np.zeros((len(texts), _BANDS), dtype=np.uint64)
-    for number, seed in enumerate(_SEEDS):
-        turned = pairs * seed
-        lowest = np.minimum.reduceat(turned ^ (turned >> np.uint64(29)), starts)
-        bands[:, number // _ROWS] = bands[:, number // _ROWS] * _M + lowest
-    return bands
+class Run:
+    """Keys of some reports, sorted. rows, hours: of each key, the report's number and when it was said, in hours since 1970."""
+
+    def __init__(self, keys: NDArray[np.int64], rows: NDArray[np.int64], hours: NDArray[np.int64]) -> None:
+        order = np.argsort(keys, kind="stable")
+        self.keys, self.rows, self.hours = keys[order], rows[order], hours[order]
+        self.first, self.last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)
+        begins = np.concatenate(([True], self.keys[1:] != self.keys[:-1])) if len(keys) else np.zeros(0, bool)
+        self._begins = np.flatnonzero(begins)
+        self._known = self.keys[self._begins]
+        self._counts = np.diff(np.concatenate((self._begins, [len(keys)])))
+
+    def with_more(self, other: Run, rows: int) -> Run:
+        """Both together; the other's reports are counted on from `rows`."""
+        return Run(
+            np.concatenate([self.keys, other.keys]),
+            np.concatenate([self.rows, other.rows + rows]),
+            np.concatenate([self.hours, other.hours]),
+        )
+
+    def near(self, hours: NDArray[np.int64], within: int) -> bool:
+        """Whether any of its reports was said within so many hours of any of these."""
+        return bool(len(hours)) and self.first <= int(hours.max()) + within and self.last >= int(hours.min()) - within
+
+    def pairs(
+        self, probes: NDArray[np.int64], asking: NDArray[np.int64], hours: NDArray[np.int64], within: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(asking row, row found), each pair once: those that share a key and were said within so many hours.
+
+        probes: sorted keys, each of the row in asking at its place; hours: by asking row.
+        """
+        if not len(self.keys):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        place = np.searchsorted(self._known, probes)
+        place[place == len(self._known)] = 0
+        hit = self._known[place] == probes
+        place, asking = place[hit], asking[hit]
+        counts = self._counts[place]
+        left = np.repeat(asking, counts)
+        where = spans(self._begins[place], counts)
+        near = np.abs(self.hours[where] - hours[left]) <= within
+        codes = np.unique((left[near] << 32) | self.rows[where[near]])
+        return codes >> 32, codes & 0xFFFFFFFF

@@ -106,6 +106,7 @@ def open_tickets(reports: pd.DataFrame, clocks: Sequence[Clock]) -> pd.DataFrame
         suggested_unit=None,
         suggested_kelurahan_code=None,
         superseded_by=None,
+        follows=reports.get("follows"),
         first_report_id=ids,
         first_arrival=reports["arrival"],
         version=1,

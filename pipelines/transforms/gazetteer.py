@@ -76,6 +76,7 @@ class Gazetteer:
     stems: frozenset[str] = field(init=False)  # names of kelurahan that another one's name goes on from
     codes: list[str] = field(init=False)  # kelurahan codes by row
     row_of: dict[str, int] = field(init=False)
+    folded: dict[str, str] = field(init=False)  # kelurahan code -> name in lower case
     postcodes: dict[str, list[int]] = field(init=False)
     kecamatan_of: list[str] = field(init=False)
     kota_of: list[str] = field(init=False)
@@ -91,6 +92,7 @@ class Gazetteer:
     def __post_init__(self) -> None:
         self.codes = self.kelurahan["kelurahan_code"].tolist()
         self.row_of = {code: row for row, code in enumerate(self.codes)}
+        self.folded = dict(zip(self.codes, self.kelurahan["kelurahan"].str.lower(), strict=True))
         self.kecamatan_of = self.kelurahan["kecamatan_code"].tolist()
         self.kota_of = self.kelurahan["kota_code"].tolist()
         self.kota_of_kecamatan = dict(zip(self.kecamatan["kecamatan_code"], self.kecamatan["kota_code"], strict=True))

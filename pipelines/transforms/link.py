@@ -1,262 +1,280 @@
 """Reports in their recorded order -> the ticket each belongs to, with the reason.
 
-Each report joins the first open ticket that matches, else opens one. Candidates are tickets' first
-reports only, so chains do not creep; they come from blocking keys that carry place and time, so no
-bucket is capped. Best candidate: lowest level, then highest score, then earliest arrival.
-Thresholds live in models/matching.toml. Pure: leaders of older loads are passed in.
+Each report joins the best open ticket that matches, else opens one. Best: lowest level, then highest score,
+then earliest arrival. By place and time it is compared with a ticket's witnesses only: its first report, and
+those that first told what was left out before (a point, a street, a house, what it lies beside), so chains do
+not creep; by the same words, author or photo with any of the ticket's reports. What matches a closed ticket
+only opens one that follows it. A report that belongs to two tickets makes them one. Thresholds live in
+models/matching.toml. Pure: what older loads remember is passed in. Not here: which reports are alike (memory).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
-import orjson
-import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.contracts import ticket_no_of
-from pipelines.transforms.act_shapes import Effect, Link
+from pipelines.contracts import short_hash, ticket_id_of, ticket_no_of
+from pipelines.transforms.act_shapes import Asked as Act
+from pipelines.transforms.act_shapes import Effect
+from pipelines.transforms.act_shapes import Link as Row
 from pipelines.transforms.acts import Acts
-from pipelines.transforms.blocks import DAY, KM, UNKNOWN, Blocks, Leader, Matching
+from pipelines.transforms.likeness import LEVELS, PLACE_TIME
+from pipelines.transforms.memory import Candidates, Memory
+from pipelines.transforms.traits import Traits
 
-LEVELS = ("external_ref", "cited", "same_author_text", "near_text", "place_time")
+OPENED = "opened"
+PIPELINE = "pipeline"
+_POINT, _WAY, _HOUSE, _MARK, _NOTHING = 1, 2, 4, 8, 16
 
 
-class Closing(NamedTuple):
-    """From `arrival` on the ticket is open or not: a status event."""
+class Turn(NamedTuple):
+    """From `arrival` on somebody acts on the ticket. open: whether it takes reports; None: as before. Where only a report
+    is named, it is about that one's ticket."""
 
     arrival: int
-    ticket_id: str
-    open: bool
+    ticket_id: str | None
+    open: bool | None
+    report_id: str | None = None
+
+
+class Asked(NamedTuple):
+    """A report to link. ref: the CRM's own number of it; cites: numbers that its text cites."""
+
+    arrival: int
+    report_id: str
+    ref: str | None
+    cites: Sequence[str]
 
 
 class Formed(NamedTuple):
-    """A ticket that people split off: its first report as later ones are compared with it, the keys it is found by, the
-    number its source gave it, and whether it takes new reports."""
+    """A ticket that people split off: the number that its source gave it, and whether it takes new reports."""
 
-    leader: Leader
-    keys: NDArray[np.int64]
+    ticket_id: str
     ref: str | None
     open: bool
 
 
-class Linked(NamedTuple):
-    """links: rows of contracts.LINKS; leaders and keys: what to remember of the tickets opened."""
+class Link(NamedTuple):
+    """ticket_id: where a report belongs. other: place in memory of the report that it was compared with, -1 for none;
+    through: ticket of that report when it was linked; number: that was cited, or under which it is known;
+    follows: the closed ticket that the one opened here takes up; told: see State."""
 
-    links: pd.DataFrame
-    leaders: list[Leader]
-    keys: NDArray[np.int64]
-    arrivals: NDArray[np.int64]  # of the leader that each key leads to
+    ticket_id: str
+    level: str
+    score: int
+    other: int = -1
+    through: str | None = None
+    number: str | None = None
+    follows: str | None = None
+    told: int = 0
 
 
-def nothing(formed: Sequence[Formed] = ()) -> Linked:
-    """What comes of no reports."""
-    columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
-    return _with(formed, pd.DataFrame(columns=columns), [], np.zeros(0, np.int64), np.zeros(0, np.int64))
+@dataclass(slots=True)
+class State:
+    """What the linking of further reports depends on, besides which are alike.
 
+    By place in memory: ids, arrivals, tickets (as each was linked first) and told (kinds of evidence told on the way to
+    it; 0: no witness). By ticket: first (place of its first report), shut and handled (somebody acts on it). refs:
+    number -> ticket, and since: arrival of that ticket's first report.
+    """
 
-def _with(
-    formed: Sequence[Formed],
-    links: pd.DataFrame,
-    leaders: Sequence[Leader],
-    keys: NDArray[np.int64],
-    arrivals: NDArray[np.int64],
-) -> Linked:
-    led = [np.full(len(f.keys), f.leader.arrival, dtype=np.int64) for f in formed]
-    return Linked(
-        links,
-        [*leaders, *(f.leader for f in formed)],
-        np.concatenate([keys, *(f.keys for f in formed)]),
-        np.concatenate([arrivals, *led]),
-    )
+    memory: Memory
+    ids: list[str] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+    said: list[int] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
+    first: dict[str, int] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    shut: set[str] = field(default_factory=set)
+    handled: set[str] = field(default_factory=set)
+    home: dict[str, str] = field(default_factory=dict)  # report -> ticket as linked, of those that turns name
+    joined: dict[str, list[Row]] = field(default_factory=dict)  # by ticket, since this state began
 
 
 def link(
-    items: Sequence[Leader],
-    report_ids: Sequence[str],
-    own_refs: Sequence[str | None],
-    cites: Sequence[Sequence[str]],
+    state: State,
+    asked: Sequence[Asked],
+    likely: Candidates,
+    x: Traits,
     *,
-    blocks: Blocks,
-    older: Sequence[Leader],
-    older_keys: Sequence[tuple[int, int]],
-    tickets_of_ref: Mapping[str, str],
-    closed: frozenset[str],
-    closings: Sequence[Closing],
-    matching: Matching,
     acts: Acts | None = None,
+    turns: Sequence[Turn] = (),
     form: Callable[[Effect], Formed] | None = None,
-    opened_at: Mapping[str, int] | None = None,
-) -> Linked:
+    stored: Callable[[str], Iterable[Row]] = lambda _: (),
+) -> list[Link]:
     """Decide for each report, in the order given (rising arrival).
 
-    blocks: what `block` said of items. older, older_keys: leaders of earlier loads that share a
-    probed key. tickets_of_ref: CRM and Kanal numbers -> ticket, for numbers these reports own or
-    cite. closed: tickets not open at the start; closings: what changes on the way. acts: people's decisions, which apply
-    between the reports; form: the ticket that one of them made; opened_at: arrival of the first report of each of
-    tickets_of_ref.
+    likely: what Memory.find said of them, by which they are remembered; x: their traits. acts: people's decisions,
+    which apply between the reports; form: what the linker must know of a ticket that one of them made;
+    stored: a ticket's links as they were before these reports.
     """
     acts = acts or Acts()
-    by_arrival = {leader.arrival: leader for leader in older}
-    index: dict[int, list[Leader]] = {}
-    for key, arrival in older_keys:
-        if arrival in by_arrival:
-            index.setdefault(key, []).append(by_arrival[arrival])
-    refs, shut, since = dict(tickets_of_ref), set(closed), dict(opened_at or {})
-    pending = iter([*sorted(closings), None])
-    change = next(pending)
-    rows, opened, formed = [], [], []
-
-    def split_off(until: int | None) -> None:
-        for new in map(form, acts.until(until)) if form else ():
-            formed.append(new)
-            for key in new.keys.tolist():
-                index.setdefault(key, []).append(new.leader)
-            (shut.discard if new.open else shut.add)(new.leader.ticket_id)
-            since[new.leader.ticket_id] = new.leader.arrival
-            for number in filter(None, (new.ref, ticket_no_of(new.leader.ticket_id[1:]))):
-                if number not in refs or since[refs[number]] > new.leader.arrival:
-                    refs[number] = new.leader.ticket_id
-
-    for place, (item, report_id, ref, cited_refs) in enumerate(zip(items, report_ids, own_refs, cites, strict=True)):
-        while change is not None and change.arrival < item.arrival:
-            split_off(change.arrival)
-            (shut.discard if change.open else shut.add)(change.ticket_id)
-            change = next(pending)
-        split_off(item.arrival)
-        asked = blocks.probes[blocks.probe_start[place] : blocks.probe_start[place + 1]].tolist()
-        level, score, why, ticket = _best(item, ref, cited_refs, asked, index, refs, shut, matching, acts)
-        if ticket is None:
-            ticket = item.ticket_id
-            level, score, why = "opened", 1000, {}
-            opened.append(place)
-            for key in blocks.own[blocks.own_start[place] : blocks.own_start[place + 1]].tolist():
-                index.setdefault(key, []).append(item)
-            since[ticket] = item.arrival
-            for number in filter(None, (ref, ticket_no_of(report_id))):
-                refs.setdefault(number, ticket)
-        row = Link(report_id, ticket, level, score, orjson.dumps(why).decode() if why else "{}", item.arrival)
+    pending: Iterator[Turn | None] = iter([*sorted(turns, key=lambda t: t.arrival), None])
+    turn = next(pending)
+    starts = np.searchsorted(likely.report, np.arange(len(asked) + 1)).tolist()
+    others, levels, scores = likely.other.tolist(), likely.like.level.tolist(), likely.like.score.tolist()
+    reach, evidence, said = likely.like.reach_s.tolist(), told_by(x).tolist(), x.said_at.tolist()
+    found: list[Link] = []
+    for n, report in enumerate(asked):
+        while turn is not None and turn.arrival < report.arrival:
+            _split_off(state, acts, form, turn.arrival)
+            _turned(state, acts, turn)
+            turn = next(pending)
+        _split_off(state, acts, form, report.arrival)
+        span = range(starts[n], starts[n + 1])
+        fitting = _fitting(state, acts, span, others, levels, scores, reach, said[n])
+        made = _by_number(state, acts, report) or next((m for m in fitting if not m.follows), next(iter(fitting), None))
+        state.ids.append(report.report_id)
+        state.arrivals.append(report.arrival)
+        state.said.append(said[n])
+        if made is None or made.follows:
+            made = _opened(state, report, made, evidence[n])
+        else:
+            made = made._replace(told=_witness(state, made, evidence[n]))
+        state.tickets.append(made.ticket_id)
+        state.told.append(made.told)
+        state.home[report.report_id] = made.ticket_id
+        why = f'{{"lewat":"{made.through}"}}' if made.through not in (None, made.ticket_id) else "{}"
+        row = Row(report.report_id, made.ticket_id, made.level, made.score, why, report.arrival)
+        state.joined.setdefault(made.ticket_id, []).append(row)
         acts.joined(row)
-        rows.append(row)
-    split_off(None)
-    columns = ["report_id", "ticket_id", "level", "score", "explanation", "arrival"]
-    found = pd.DataFrame(rows, columns=columns)
-    return _with(formed, found, [items[p] for p in opened], *_keys_of(opened, items, blocks))
+        if len(fitting) > 1 and made.level != OPENED:
+            _bridge(state, acts, report, made, fitting, stored)
+        found.append(made)
+    while turn is not None:
+        _split_off(state, acts, form, turn.arrival)
+        turn = next(pending)
+    _split_off(state, acts, form, None)
+    return found
 
 
-def _keys_of(opened: list[int], items: Sequence[Leader], blocks: Blocks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Own keys of the reports that opened a ticket, and their arrivals."""
-    if not opened:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    counts = np.diff(blocks.own_start)
-    owner = np.repeat(np.arange(len(items)), counts)
-    mine = np.isin(owner, opened)
-    arrivals = np.array([i.arrival for i in items], dtype=np.int64)
-    return blocks.own[mine], arrivals[owner[mine]]
+def _opened(state: State, report: Asked, made: Link | None, evidence: int) -> Link:
+    ticket = ticket_id_of(report.report_id)
+    state.first[ticket] = len(state.ids) - 1
+    state.since[ticket] = report.arrival
+    for number in filter(None, (report.ref, ticket_no_of(report.report_id))):
+        state.refs.setdefault(number, ticket)
+    opened = Link(ticket, OPENED, 1000, told=evidence)
+    if made is None:
+        return opened
+    return opened._replace(other=made.other, number=made.number, follows=made.follows)
 
 
-def _best(
-    item: Leader,
-    ref: str | None,
-    cited_refs: Sequence[str],
-    asked: list[int],
-    index: Mapping[int, list[Leader]],
-    refs: Mapping[str, str],
-    shut: set[str],
-    matching: Matching,
+def _turned(state: State, acts: Acts, turn: Turn) -> None:
+    ticket = turn.ticket_id
+    if ticket is None:
+        ticket = acts.at(turn.report_id or "", turn.arrival, state.home.get(turn.report_id or "", ""))
+    state.handled.add(ticket)
+    if turn.open is not None:
+        (state.shut.discard if turn.open else state.shut.add)(ticket)
+
+
+def _split_off(state: State, acts: Acts, form: Callable[[Effect], Formed] | None, until: int | None) -> None:
+    """Apply people's decisions before this place in the order."""
+    for effect in acts.until(until):
+        if form is None:
+            continue
+        new = form(effect)
+        first = effect.done.moves[0].arrival
+        (state.shut.discard if new.open else state.shut.add)(new.ticket_id)
+        state.since[new.ticket_id] = first
+        for number in filter(None, (new.ref, ticket_no_of(new.ticket_id[1:]))):
+            if number not in state.refs or state.since[state.refs[number]] > first:
+                state.refs[number] = new.ticket_id
+
+
+def _by_number(state: State, acts: Acts, report: Asked) -> Link | None:
+    """The ticket with the CRM's number of this report; or that whose number it cites, which it follows if it is closed."""
+    if report.ref and (ticket := state.refs.get(report.ref)):
+        return Link(acts.ticket_of(ticket), LEVELS[0], 1000, through=ticket, number=report.ref)
+    closed = None
+    for number in report.cites if state.memory.matching.levels["cited"].enabled else ():
+        if ticket := state.refs.get(number):
+            now = acts.ticket_of(ticket)
+            if now not in state.shut:
+                return Link(now, LEVELS[1], 1000, through=ticket, number=number)
+            closed = closed or Link(now, LEVELS[1], 1000, number=number, follows=now)
+    return closed
+
+
+def _fitting(
+    state: State,
     acts: Acts,
-) -> tuple[str, int, dict[str, Any], str | None]:
-    if ref and (ticket := refs.get(ref)):
-        return "external_ref", 1000, *_led({"nomor": ref}, ticket, acts.ticket_of(ticket))
-    for number in cited_refs if matching.levels["cited"].enabled else ():
-        if (ticket := refs.get(number)) and (now := acts.ticket_of(ticket)) not in shut:
-            return "cited", 1000, *_led({"nomor": number}, ticket, now)
-    best: tuple[int, int, int] | None = None
-    chosen: tuple[str, int, dict[str, Any], str | None] = ("opened", 1000, {}, None)
-    seen: set[int] = set()
-    for key in asked:
-        for leader in index.get(key, ()):
-            now = acts.ticket_of(leader.ticket_id, leader.arrival)
-            if leader.arrival in seen or now in shut:
+    span: range,
+    others: list[int],
+    levels: list[int],
+    scores: list[int],
+    reach: list[float],
+    said: int,
+) -> list[Link]:
+    """The best link to each ticket that matches, best first."""
+    found: dict[str, Link] = {}
+    for k in span:
+        other = others[k]
+        before = state.tickets[other]
+        ticket = acts.ticket_of(before, state.arrivals[other])
+        if ticket in found:
+            continue
+        if levels[k] == PLACE_TIME:
+            first = state.first.get(ticket)
+            if not (state.told[other] or ticket_id_of(state.ids[other]) == ticket):
                 continue
-            seen.add(leader.arrival)
-            found = compare(item, leader, matching)
-            if found is None:
+            if first is not None and abs(said - state.said[first]) > reach[k]:
                 continue
-            level, score, why = found
-            rank = (LEVELS.index(level), -score, leader.arrival)
-            if best is None or rank < best:
-                best, chosen = rank, (level, score, *_led(why, leader.ticket_id, now))
-    return chosen
+        follows = ticket if ticket in state.shut else None
+        found[ticket] = Link(ticket, LEVELS[levels[k]], scores[k], other, before, follows=follows)
+    return list(found.values())
 
 
-def _led(why: dict[str, Any], ticket_id: str, now: str) -> tuple[dict[str, Any], str]:
-    """The ticket that a match leads to; lewat: the one that matched, where people moved its reports on."""
-    return (why if now == ticket_id else why | {"lewat": ticket_id}), now
+def _bridge(
+    state: State, acts: Acts, report: Asked, made: Link, fitting: Sequence[Link], stored: Callable[[str], Iterable[Row]]
+) -> None:
+    """Let the other tickets that match become one with this report's, where nothing speaks against it, nobody acts on the
+    younger and nobody ever decided about either."""
+    rule = state.memory.matching.levels["bridge"]
+    here = len(state.ids) - 1
+    for other in fitting if rule.enabled else ():
+        kept, ticket = acts.ticket_of(made.ticket_id), other.ticket_id
+        if other.follows or ticket == kept or acts.ticket_of(ticket) != ticket or other.score < rule.min_score:
+            continue
+        firsts = state.first.get(kept), state.first.get(ticket)
+        if firsts[0] is None or firsts[1] is None:
+            continue
+        older, younger = (kept, ticket) if firsts[0] < firsts[1] else (ticket, kept)
+        if younger in state.handled or older in state.shut or not (acts.untouched(older) and acts.untouched(younger)):
+            continue
+        pairs = [(firsts[0], firsts[1]), *([(made.other, other.other)] if made.other >= 0 else [])]
+        if state.memory.fit([pair for pair in pairs if pair[0] != pair[1]]):
+            why = f"laporan {report.report_id} cocok dengan keduanya"
+            for one in (older, younger):
+                acts.watch(one, [*stored(one), *state.joined.get(one, ())])
+            act_id = short_hash("bridge", older, younger, str(report.arrival))
+            at = datetime.fromtimestamp(state.said[here], UTC)
+            acts.bridge(Act(report.arrival, act_id, "merge", older, younger, (), None, PIPELINE, why, at))
 
 
-def compare(item: Leader, leader: Leader, matching: Matching) -> tuple[str, int, dict[str, Any]] | None:
-    """(level, score 0..1000, values compared) of the first level that holds; None if none does."""
-    apart = abs(item.said_at - leader.said_at)
-    levels = matching.levels
-    rule = levels["same_author_text"]
-    same_text = item.text_key is not None and item.text_key == leader.text_key
-    same_author = item.author_key and item.author_key == leader.author_key
-    if rule.enabled and same_text and same_author and apart <= rule.horizon_days * DAY:
-        return "same_author_text", 1000, {"selisih_jam": apart // 3600}
-    if item.group != leader.group:
-        return None
-    radius, horizon = matching.reach(item.group)
-    metres = distance_m(item, leader)
-    place = _same_place(item, leader, metres, radius)
-    rule = levels["near_text"]
-    if rule.enabled and apart <= rule.horizon_days * DAY and place is not False:
-        alike = 1.0 if same_text else similarity(item.words, leader.words)
-        long_enough = place or (item.kelurahan_code == leader.kelurahan_code and len(item.words.split()) >= 12)
-        if alike >= rule.min_similarity and long_enough:
-            why: dict[str, Any] = {"kemiripan": round(alike, 3), "selisih_jam": apart // 3600} | _metres(metres)
-            return "near_text", int(alike * 1000), why
-    if levels["place_time"].enabled and place and item.group != UNKNOWN and apart <= horizon:
-        near = 1 - metres / radius if metres is not None and radius else 0.5
-        why = {"selisih_jam": apart // 3600, "kelompok": item.group} | _metres(metres)
-        if metres is None:
-            why["jalan"] = item.street
-        return "place_time", int(500 + 499 * near * (1 - apart / (2 * horizon))), why
-    return None
+def _witness(state: State, made: Link, evidence: int) -> int:
+    """A report is a witness where it tells a kind of evidence that nobody told on the way to it, and surely belongs."""
+    if (
+        made.other < 0
+        or made.level != LEVELS[PLACE_TIME]
+        or made.score < state.memory.matching.levels["bridge"].min_score
+    ):
+        return 0
+    before = state.told[made.other] or _NOTHING
+    return before | evidence if evidence & ~before else 0
 
 
-def _same_place(item: Leader, leader: Leader, metres: float | None, radius: float) -> bool | None:
-    """True, False, or None where one of them does not say."""
-    if metres is not None:
-        return metres <= radius
-    if item.street and leader.street and item.kelurahan_code and leader.kelurahan_code:
-        same = item.street == leader.street and item.kelurahan_code == leader.kelurahan_code
-        return same and _agree(item.rt, leader.rt) and _agree(item.rw, leader.rw)
-    if item.kelurahan_code and leader.kelurahan_code and item.kelurahan_code != leader.kelurahan_code:
-        return False
-    return None
-
-
-def _agree(a: int | None, b: int | None) -> bool:
-    return a is None or b is None or a == b
-
-
-def _metres(metres: float | None) -> dict[str, int]:
-    return {} if metres is None else {"jarak_m": round(metres)}
-
-
-def distance_m(a: Leader, b: Leader) -> float | None:
-    """Metres between two points on a local plane; None where either lacks one."""
-    if a.lat != a.lat or b.lat != b.lat:
-        return None
-    dx, dy = (a.lat - b.lat) * KM, (a.lon - b.lon) * KM * 0.9942  # cos(6.2 degrees)
-    return 1000.0 * (dx * dx + dy * dy) ** 0.5
-
-
-def similarity(a: str, b: str) -> float:
-    """Jaccard of the two texts' words."""
-    left, right = set(a.split()), set(b.split())
-    union = len(left | right)
-    return len(left & right) / union if union else 0.0
+def told_by(x: Traits) -> NDArray[np.int64]:
+    """Kinds of evidence for its place that each report tells, as bits; never 0."""
+    told = np.full(len(x), _NOTHING, dtype=np.int64)
+    for flag, bit in ((~np.isnan(x.x), _POINT), (x.way != 0, _WAY), (x.house != 0, _HOUSE), (x.mark_more != 0, _MARK)):
+        told[flag] |= bit
+    return told

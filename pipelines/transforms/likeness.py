@@ -1,0 +1,227 @@
+"""How alike two reports are: pairs -> the level at which they are one incident, and how strongly.
+
+Evidence is counted in points, about the binary logarithm of how much likelier two reports of one
+incident are to show it than two others (Fellegi and Sunter 1969); the points are models/matching.toml's.
+What speaks against one incident (another kelurahan, another house) bars every level but the numbers
+people cite. All arrays have one value a pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pipelines.transforms.matching import DAY, Matching
+from pipelines.transforms.traits import Ragged, Traits
+
+LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text", "place_time")
+PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME = (LEVELS.index(name) for name in LEVELS[2:])
+NONE = len(LEVELS)
+POINTS = (
+    "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same", "way_alike", "way_other",
+    "house_same", "house_near", "rt_same", "rt_other", "mark_same", "mark_alike", "mark_other", "kind_first", "kind_other",
+    "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "kind_unknown", "soon", "later", "late", "author",
+    "text_near", "text_some", "unfixed",
+)  # fmt: skip
+_STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """level: place in LEVELS, NONE where no level holds; score: 0..1000; reach_s: how far apart in time
+    they may be; group: what both are likeliest about, place in Matching.groups."""
+
+    level: NDArray[np.int8]
+    score: NDArray[np.int16]
+    reach_s: Floats
+    group: NDArray[np.int16]
+
+    def take(self, rows: NDArray[np.int64]) -> Likeness:
+        return Likeness(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+def compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
+    """Rows a of x beside rows b of y."""
+    parts = [_compare(x, a[s : s + _STEP], y, b[s : s + _STEP], matching) for s in range(0, max(len(a), 1), _STEP)]
+    return Likeness(*(np.concatenate([getattr(p, n) for p in parts]) for n in Likeness.__slots__))
+
+
+def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
+    shown = evidence(x, a, y, b, matching)
+    levels, horizon = matching.levels, DAY * 1.0
+    level = np.full(len(a), NONE, dtype=np.int8)
+    score = np.zeros(len(a), dtype=np.int16)
+    free = ~shown["against"]
+    reach = np.zeros(len(a))
+
+    def holds(which: int, where: Bools, strength: Any, days: Any) -> None:
+        seconds = np.broadcast_to(np.asarray(days, dtype=float) * horizon, level.shape)
+        where = where & (level == NONE) & (shown["apart_s"] <= seconds)
+        level[where], reach[where] = which, seconds[where]
+        score[where] = np.clip(np.broadcast_to(strength, level.shape)[where], 0, 999).astype(np.int16)
+
+    similar = shown["similar"]
+    if (rule := levels["same_photo"]).enabled:
+        holds(PHOTO, shown["photo"] & free, 990, rule.horizon_days)
+    if (rule := levels["same_author_text"]).enabled:
+        alike = shown["author"] & (similar >= rule.min_similarity) & free
+        holds(AUTHOR_TEXT, alike, 1000 * similar, rule.horizon_days)
+    if (rule := levels["near_text"]).enabled:
+        here = shown["placed"] & (similar >= rule.min_similarity)
+        here |= shown["area_same"] & (similar >= rule.min_similarity_area) & (shown["words"] >= rule.min_words)
+        anywhere = ~shown["placed"] & (similar >= rule.min_similarity_unplaced) & (shown["words"] >= rule.min_words)
+        holds(NEAR_TEXT, (here | anywhere) & free, 1000 * similar, rule.horizon_days)
+    if (rule := levels["place_time"]).enabled:
+        total = points(shown, matching)
+        enough = shown["placed"] & free & (total >= rule.min_points)
+        strength = 500 + 25 * (total - rule.min_points)
+        holds(PLACE_TIME, enough, strength, shown["horizon_s"] / horizon)
+    return Likeness(level, score, reach, shown["group"])
+
+
+def points(shown: dict[str, Any], matching: Matching) -> Floats:
+    """All evidence of each pair added up."""
+    total = shown["group_points"].copy()
+    for name, weight in matching.points.items():
+        total += weight * shown[name]
+    return total
+
+
+def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> dict[str, Any]:
+    """What each pair shows: a flag for every name of [points], and what the levels ask for beside."""
+    both = x.kinds[a] * y.kinds[b]
+    same_kind, group = both.sum(axis=1), both.argmax(axis=1).astype(np.int16)
+    known: Bools = np.logical_and(x.kinds[a].any(axis=1), y.kinds[b].any(axis=1))
+    group[same_kind == 0] = -1
+    radius, horizon, houses, of_group = (v[group] for v in matching.reach)  # the last stands for: none in common
+    apart = np.abs(x.said_at[a] - y.said_at[b]).astype(float)
+    shown: dict[str, Any] = {"apart_s": apart, "group": group, "horizon_s": horizon, "group_points": of_group}
+    _kinds(shown, same_kind, x.kinds[a].argmax(axis=1) == y.kinds[b].argmax(axis=1), known)
+    share = apart / horizon
+    shown["unfixed"] = x.unfixed[a] != 0
+    shown |= {"soon": share <= 0.1, "later": (share > 0.1) & (share <= 0.35), "late": share > 0.35}
+    _places(shown, x, a, y, b, radius, houses)
+    _texts(shown, x, a, y, b, matching)
+    return shown
+
+
+def _kinds(shown: dict[str, Any], same: Floats, first: Any, known: Bools) -> None:
+    shown["kind_unknown"] = ~known
+    shown["kind_first"] = known & first
+    for name, low, high in (
+        ("kind_other", -1.0, 0.02), ("kind_unlike", 0.02, 0.06), ("kind_doubtful", 0.06, 0.12), ("kind_likely", 0.12, 0.2),
+        ("kind_same", 0.2, 0.3), ("kind_sure", 0.3, 2.0),
+    ):  # fmt: skip
+        shown[name] = known & (same >= low) & (same < high)
+
+
+def _places(
+    shown: dict[str, Any],
+    x: Traits,
+    a: NDArray[np.int64],
+    y: Traits,
+    b: NDArray[np.int64],
+    radius: Floats,
+    houses: Floats,
+) -> None:
+    area_same, area_other = _agree(x.area[a], y.area[b])
+    way_same, way_other = _agree(x.way[a], y.way[b])
+    letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
+    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= 2)
+    way_other &= ~way_alike
+    way = way_same | way_alike
+    house_same, house_other = _agree(x.house[a], y.house[b])
+    house_near = house_other & (np.abs(x.house[a] - y.house[b]) <= houses)
+    _, block_other = _agree(x.block_no[a], y.block_no[b])
+    house_same, house_other = house_same & ~block_other, (house_other & ~house_near) | block_other
+    rt_same, rt_other = _agree(x.rt_no[a], y.rt_no[b])
+    rw_same, rw_other = _agree(x.rw_no[a], y.rw_no[b])
+    mark_same, _ = _agree(x.mark_more[a], y.mark_more[b])
+    mark_alike, mark_other = _agree(x.mark[a], y.mark[b])
+    metres = np.hypot(x.x[a] - y.x[b], x.y[a] - y.y[b])
+    share = metres / (radius + x.spread[a] + y.spread[b])  # NaN compares as false
+    near, within, beyond, far = share <= 0.5, (share > 0.5) & (share <= 1), (share > 1) & (share <= 1.6), share > 1.6
+    shown |= {
+        "point_near": near, "point_within": within, "point_beyond": beyond, "point_far": far, "area_same": area_same,
+        "area_other": area_other, "way_same": way_same, "way_alike": way_alike, "way_other": way_other,
+        "house_same": house_same & (way | (rt_same & rw_same)), "house_near": house_near, "house_other": house_other,
+        "rt_same": rt_same & rw_same, "rt_other": rt_other, "rw_other": rw_other, "mark_same": mark_same,
+        "mark_alike": mark_alike & ~mark_same, "mark_other": mark_other, "metres": metres,
+    }  # fmt: skip
+    placed = near | within | (way & ~area_other) | (area_same & (mark_same | (rt_same & rw_same)))
+    shown["placed"] = placed
+    shown["against"] = (
+        (area_other & ~(near | within)) | (way_other & ~(near | within)) | house_other | (share > 2.2) | rw_other | (rt_other & ~way)
+    )  # fmt: skip
+
+
+def _agree(u: NDArray[np.int64], v: NDArray[np.int64]) -> tuple[Bools, Bools]:
+    """(both say the same, both say something and not the same)."""
+    said = (u != 0) & (v != 0)
+    same = u == v
+    return said & same, said & ~same
+
+
+def _texts(
+    shown: dict[str, Any], x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching
+) -> None:
+    shown["author"] = _agree(x.author[a], y.author[b])[0]
+    shown["photo"] = _share(x.photos, a, y.photos, b) | _near(x.pictures, a, y.pictures, b, matching.picture_bits)
+    size = np.diff(x.words.start)[a], np.diff(y.words.start)[b]
+    common = overlap(x.words, a, y.words, b)
+    shown["words"] = np.minimum(*size)
+    shown["similar"] = similar = common / np.maximum(size[0] + size[1] - common, 1)
+    shown |= {"text_near": similar >= 0.5, "text_some": (similar >= 0.3) & (similar < 0.5)}
+
+
+def overlap(x: Ragged, a: NDArray[np.int64], y: Ragged, b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many values lists a of x and b of y have in common; values rise in each list."""
+    left, right = (_matrix(r.take(rows)) for r, rows in ((x, a), (y, b)))
+    return np.asarray(left.multiply(right).sum(axis=1)).ravel().astype(np.int64)
+
+
+def _matrix(lists: Ragged) -> sparse.csr_matrix:
+    ones = np.ones(len(lists.values), dtype=np.int32)
+    made = sparse.csr_matrix(
+        (ones, lists.values, lists.start.astype(np.int32)), shape=(len(lists.start) - 1, 2**31 - 1)
+    )
+    made.has_canonical_format = True  # each list is rising, without repeats
+    return made
+
+
+def _share(x: Ragged, a: NDArray[np.int64], y: Ragged, b: NDArray[np.int64]) -> Bools:
+    """Lists that have a value in common."""
+    rows, u, v = _product(x, a, y, b)
+    found = np.zeros(len(a), dtype=bool)
+    found[rows[u == v]] = True
+    return found
+
+
+def _near(x: Ragged, a: NDArray[np.int64], y: Ragged, b: NDArray[np.int64], bits: int) -> Bools:
+    """Lists with two values that differ in so many bits at most."""
+    rows, u, v = _product(x, a, y, b)
+    found = np.zeros(len(a), dtype=bool)
+    found[rows[np.bitwise_count(u.view(np.uint64) ^ v.view(np.uint64)) <= bits]] = True
+    return found
+
+
+def _product(
+    x: Ragged, a: NDArray[np.int64], y: Ragged, b: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """(pair, value of x, value of y): every value of one beside every value of the other."""
+    many = np.diff(x.start)[a], np.diff(y.start)[b]
+    rows = np.flatnonzero((many[0] > 0) & (many[1] > 0))
+    left, right = many[0][rows], many[1][rows]
+    pair = np.repeat(rows, left * right)
+    place = np.arange(len(pair)) - np.repeat(np.cumsum(left * right) - left * right, left * right)
+    width = np.repeat(right, left * right)
+    u = x.values[x.start[a[pair]] + place // np.maximum(width, 1)]
+    v = y.values[y.start[b[pair]] + place % np.maximum(width, 1)]
+    return pair, u, v

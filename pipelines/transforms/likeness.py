@@ -27,6 +27,7 @@ POINTS = (
     "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "kind_unknown", "soon", "later", "late", "author",
     "text_near", "text_some", "unfixed",
 )  # fmt: skip
+_SLIP, _UNCLEAR = 2, 6  # bits of two names' letters that differ
 _STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
 
 Bools = NDArray[np.bool_]
@@ -134,8 +135,9 @@ def _places(
     area_same, area_other = _agree(x.area[a], y.area[b])
     way_same, way_other = _agree(x.way[a], y.way[b])
     letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
-    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= 2)
-    way_other &= ~way_alike
+    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= _SLIP)
+    # A word more or less in a name neither joins nor bars.
+    way_other &= ~((x.way_kind[a] == y.way_kind[b]) & (letters <= _UNCLEAR))
     way = way_same | way_alike
     house_same, house_other = _agree(x.house[a], y.house[b])
     house_near = house_other & (np.abs(x.house[a] - y.house[b]) <= houses)

@@ -18,8 +18,8 @@ from scipy import sparse
 from pipelines.transforms.matching import DAY, Matching
 from pipelines.transforms.traits import Ragged, Traits
 
-LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text", "place_time")
-PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME = (LEVELS.index(name) for name in LEVELS[2:])
+LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text", "place_time", "unfixed")
+PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME, UNFIXED = (LEVELS.index(name) for name in LEVELS[2:])
 NONE = len(LEVELS)
 POINTS = (
     "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same", "way_alike", "way_other",
@@ -84,6 +84,8 @@ def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
         enough = shown["placed"] & free & (total >= rule.min_points)
         strength = 500 + 25 * (total - rule.min_points)
         holds(PLACE_TIME, enough, strength, shown["horizon_s"] / horizon)
+    if (rule := levels["unfixed"]).enabled:  # such a text seldom says again what it is about
+        holds(UNFIXED, shown["unfixed"] & shown["placed"] & free, 500 + 10 * points(shown, matching), rule.horizon_days)
     return Likeness(level, score, reach, shown["group"])
 
 

@@ -70,7 +70,9 @@ def words(texts: list[str]) -> pa.Array:
 def _spans(said: NDArray[np.float64]) -> dict[str, pa.Array]:
     """Numbers of the spans that hold each time."""
     spans = said / 86_400 / SPAN_DAYS
-    return {name: pa.array(np.floor(spans + shift).astype(np.int32)) for name, shift in (("span_a", 0), ("span_b", 0.5))}
+    return {
+        name: pa.array(np.floor(spans + shift).astype(np.int32)) for name, shift in (("span_a", 0), ("span_b", 0.5))
+    }
 
 
 def _cells(lat: NDArray[np.float64], lon: NDArray[np.float64]) -> pa.Array:

@@ -32,7 +32,6 @@ class Made(NamedTuple):
     """Where a set lies. truth: report_id (as Kanal names it), incident, role, copy_of, place, kind."""
 
     folder: Path
-    seed: int
 
     @property
     def reports(self) -> Path:
@@ -49,7 +48,7 @@ class Made(NamedTuple):
 
 def made(count: int, seed: int, work: Path, *, anew: bool = False) -> Made:
     """The set of so many reports, made if `work` does not hold it yet."""
-    found = Made(work / f"{count}-{seed}", seed)
+    found = Made(work / f"{count}-{seed}")
     if anew:
         shutil.rmtree(found.folder, ignore_errors=True)
     if not found.hard.exists():

@@ -15,21 +15,22 @@ from pipelines.transforms.link import link
 _PREPARED_AT_ONCE = 2_000  # as refining does
 
 
-def kanal(reports: pd.DataFrame, group_rows: int = Settings.group_rows) -> list[str]:
+def kanal(reports: pd.DataFrame, group_rows: int | None = None) -> list[str]:
     """The ticket of each report. reports: contracts.REPORTS columns, in rising `arrival`.
 
-    group_rows: how many are linked at a time, as loading does; what is remembered between two groups, a
+    group_rows: how many are linked at a time, by default as loading does; what is remembered between two groups, a
     warehouse would hold. Thanks get no ticket from Kanal: here each is its own.
     """
     here = default_models_dir()
-    known = knowledge.load(Settings(here, here, here, ()))
+    settings = Settings(here, here, here, ())
+    known, at_once = knowledge.load(settings), group_rows or settings.group_rows
     older: dict[int, Leader] = {}
     keys, arrivals = np.zeros(0, np.int64), np.zeros(0, np.int64)
     tickets: dict[str, str] = {}
     of_ref: dict[str, str] = {}
     linkable = reports[reports["kind"] != "appreciation"]
-    for start in range(0, len(linkable), group_rows):
-        new = _prepared(linkable.iloc[start : start + group_rows], known)
+    for start in range(0, len(linkable), at_once):
+        new = _prepared(linkable.iloc[start : start + at_once], known)
         blocks = blocks_of(new)
         met = np.isin(keys, blocks.probes)
         refs = column(new, "external_ref")

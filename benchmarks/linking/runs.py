@@ -65,7 +65,7 @@ def variants(linker: str, train: Made | None, bounds: Bounds, *, anew: bool) -> 
         yield f"{linker}, {_NAMES.get(way, way)}", chosen
 
 
-_NAMES = {"em": "EM", "labels": "m from labels"}
+_NAMES = {"em": "EM", "labels": "m from labels", "pure": "m from labels, pure tickets"}
 
 
 def run(name: str, chosen: dict[str, Any], made: Made, bounds: Bounds) -> Run:

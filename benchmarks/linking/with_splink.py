@@ -7,7 +7,7 @@ the incidents of the training set. Threshold and way of clustering are those of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from benchmarks.linking import model
 from benchmarks.linking.columns import compared
 from benchmarks.linking.data import Made, reports_of
 from benchmarks.linking.measured import Laps
-from benchmarks.linking.tuning import Scored, best, scored
+from benchmarks.linking.tuning import Scored, best, purest, scored
 from pipelines import knowledge
 from pipelines.settings import Settings, default_models_dir
 
@@ -32,7 +32,6 @@ SURE_RECALL = 0.11  # of model.SURE on the training set, where 0.9997 of its pai
 MEMORY = "10GiB"
 _FLOOR = -6.0  # match weight below which no pair is kept; all thresholds tried lie above
 _WEIGHTS = [float(w) for w in range(-4, 25)]
-WAYS = ("connected", "first_report")
 
 
 def _table(reports: pd.DataFrame, **more: pa.Array) -> pa.Table:
@@ -105,7 +104,8 @@ _CLUSTER: Mapping[str, Callable[[pd.DataFrame, int, float], NDArray[Any]]] = {
 
 
 def tune(train: Made, spill: Path) -> dict[str, Any]:
-    """Per way to m: the best threshold and clustering; for `labels` the trained model, too."""
+    """Per way to m: threshold and clustering of the best B-cubed F1; `labels` brings the trained model along, and `pure`
+    is the same model where it finds most with tickets that are pure."""
     truth = pd.read_parquet(train.truth)
     known = truth["incident"].where(truth["role"] != "not_fixed")
     table = _table(reports_of(train.reports), incident=pa.array(known, pa.int64(), from_pandas=True))
@@ -117,15 +117,21 @@ def tune(train: Made, spill: Path) -> dict[str, Any]:
             linker.training.estimate_m_from_label_column("incident")
         _, predicted = _predict(linker, Laps(), _FLOOR)
         tried = list(_sweep(truth, _edges(api, predicted)))
-        found = best(tried)
-        chosen[way] = {
-            "weight": found.threshold,
-            "clustering": found.way,
-            "tried": [t.told() for t in tried],
-            "model": linker.misc.save_model_to_json() if way == "labels" else None,
-        }
+        trained = linker.misc.save_model_to_json() if way == "labels" else None
+        chosen[way] = _chosen(best(tried), tried, trained)
+        if way == "labels" and (pure := purest(tried)):
+            chosen["pure"] = _chosen(pure, tried, trained)
         api.duckdb_con.close()
     return chosen
+
+
+def _chosen(found: Scored, tried: Iterable[Scored], trained: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "weight": found.threshold,
+        "clustering": found.way,
+        "tried": [t.told() for t in tried],
+        "model": trained,
+    }
 
 
 def _sweep(truth: pd.DataFrame, edges: pd.DataFrame) -> Iterator[Scored]:

@@ -27,7 +27,7 @@ PERMUTATIONS = 128
 SHINGLES: Mapping[str, Callable[[str], set[str]]] = {"words": words, "word_pairs": word_pairs, "fours": fours}
 THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 FIXED = (0.5, 0.7, 0.8, 0.9)  # what people take
-_SWEPT = 10_000  # reports of a set on which thresholds are compared: low ones cost with the square
+_SWEPT = 10_000  # first reports of a set on which every threshold is tried: low ones cost with the square
 SAID = ("text", "text and address")
 _AT_ONCE = 200_000  # pairs whose MinHashes are compared in one step
 
@@ -87,7 +87,7 @@ def tune(train: Made) -> dict[str, Any]:
     reports, truth = reports_of(train.reports), pd.read_parquet(train.truth)
     chosen = {}
     for said in SAID:
-        tried = {name: list(_sweep(truth, texts(reports, said), name, THRESHOLDS)) for name in SHINGLES}
+        tried = {name: list(_sweep(truth, texts(reports, said), name)) for name in SHINGLES}
         shingles = max(tried, key=lambda name: best(tried[name]).score.b_cubed_f1)
         found = best(tried[shingles])
         chosen[said] = {
@@ -100,12 +100,21 @@ def tune(train: Made) -> dict[str, Any]:
     return chosen
 
 
-def _sweep(truth: pd.DataFrame, said: list[str], shingles: str, thresholds: Iterable[float]) -> Iterator[Scored]:
-    made = sketches(said, SHINGLES[shingles])
-    for threshold in thresholds:
-        pairs = near(made, threshold)
-        for way, group in _GROUP.items():
-            yield scored(truth, group(*pairs, len(made)), threshold, way)
+def _sweep(truth: pd.DataFrame, said: list[str], shingles: str) -> Iterator[Scored]:
+    """From the highest threshold down; low ones, which cost with the square, only while it does not get worse."""
+    made, top = sketches(said, SHINGLES[shingles]), 0.0
+    for threshold in sorted(THRESHOLDS, reverse=True):
+        tried = _tried(truth, made, threshold)
+        yield from tried
+        reached = best(tried).score.b_cubed_f1
+        if reached < top - 0.005:
+            break
+        top = max(top, reached)
+
+
+def _tried(truth: pd.DataFrame, made: list[MinHash], threshold: float) -> list[Scored]:
+    pairs = near(made, threshold)
+    return [scored(truth, group(*pairs, len(made)), threshold, way) for way, group in _GROUP.items()]
 
 
 def link(reports: pd.DataFrame, chosen: Mapping[str, Any], laps: Laps) -> NDArray[Any]:
@@ -124,7 +133,10 @@ def text_alone(reports: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
     tickets must be pure, which no one could know beforehand."""
     first, known = reports.head(_SWEPT), truth.head(_SWEPT)
     said = texts(first, "text")
-    tried = {name: list(_sweep(known, said, name, THRESHOLDS)) for name in SHINGLES}
+    tried: dict[str, list[Scored]] = {}
+    for name, shingles in SHINGLES.items():
+        made = sketches(said, shingles)
+        tried[name] = [t for threshold in THRESHOLDS for t in _tried(known, made, threshold)]
     pure = {name: found for name, all_ in tried.items() if (found := purest(all_))}
     top = max(pure, key=lambda name: pure[name].score.pair_recall, default=None)
     return {

@@ -52,15 +52,16 @@ def _linker(table: pa.Table, settings: Any, spill: Path) -> tuple[Linker, DuckDB
     return Linker(api.register("reports"), settings, log_level=logging.ERROR), api
 
 
-def _train(linker: Linker, laps: Laps, *, em: bool) -> None:
-    training = linker.training
-    training.estimate_probability_two_random_records_match(model.SURE, recall=SURE_RECALL)
-    training.estimate_u_using_random_sampling(max_pairs=U_PAIRS, seed=1)
+def _prior_and_u(linker: Linker, laps: Laps) -> None:
+    linker.training.estimate_probability_two_random_records_match(model.SURE, recall=SURE_RECALL)
+    linker.training.estimate_u_using_random_sampling(max_pairs=U_PAIRS, seed=1)
     laps.lap("prior and u")
-    if em:
-        for rule in model.TRAINING:
-            training.estimate_parameters_using_expectation_maximisation(rule)
-        laps.lap("EM")
+
+
+def _em(linker: Linker, laps: Laps) -> None:
+    for rule in model.TRAINING:
+        linker.training.estimate_parameters_using_expectation_maximisation(rule)
+    laps.lap("EM")
 
 
 def _predict(linker: Linker, laps: Laps, weight: float) -> tuple[Any, Any]:
@@ -109,11 +110,15 @@ def tune(train: Made, spill: Path) -> dict[str, Any]:
     truth = pd.read_parquet(train.truth)
     known = truth["incident"].where(truth["role"] != "not_fixed")
     table = _table(reports_of(train.reports), incident=pa.array(known, pa.int64(), from_pandas=True))
-    chosen = {}
+    chosen: dict[str, Any] = {}
+    settings: Any = model.settings()
     for way in ("em", "labels"):
-        linker, api = _linker(table, model.settings(), spill)
-        _train(linker, Laps(), em=way == "em")
-        if way == "labels":
+        linker, api = _linker(table, settings, spill)
+        if way == "em":
+            _prior_and_u(linker, Laps())
+            settings = linker.misc.save_model_to_json()  # both ways have these in common
+            _em(linker, Laps())
+        else:
             linker.training.estimate_m_from_label_column("incident")
         _, predicted = _predict(linker, Laps(), _FLOOR)
         tried = list(_sweep(truth, _edges(api, predicted)))
@@ -146,7 +151,8 @@ def link(reports: pd.DataFrame, chosen: Mapping[str, Any], spill: Path, laps: La
     laps.lap("columns")
     linker, api = _linker(table, chosen["model"] or model.settings(), spill)
     if not chosen["model"]:
-        _train(linker, laps, em=True)
+        _prior_and_u(linker, laps)
+        _em(linker, laps)
     pairs, predicted = _predict(linker, laps, chosen["weight"])
     if chosen["clustering"] == "connected":
         clustered = linker.clustering.cluster_pairwise_predictions_at_threshold(

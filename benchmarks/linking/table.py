@@ -78,6 +78,6 @@ def _ratios(runs: Sequence[Run]) -> Iterator[str]:
         trained = [laps[name] for name in ("prior and u", "EM") if name in laps]
         said = f"{run.name} : kanal in time {seconds / own[0]:.1f} : 1, of processors {cpu / own[1]:.1f} : 1"
         if trained:
-            rest = seconds - sum(s for s, _ in trained)
-            said += f"; without training {rest / own[0]:.1f} : 1"
+            rest, rest_cpu = (all_ - sum(t[n] for t in trained) for n, all_ in enumerate((seconds, cpu)))
+            said += f"; without training {rest / own[0]:.1f} : 1 and {rest_cpu / own[1]:.1f} : 1"
         yield said

@@ -238,6 +238,7 @@ def _matching(models: Path, groups: frozenset[str]) -> Matching:
             _matters(models / "matters.toml", groups),
             {name: number(belief, name) for name in BELIEF},
             number(raw, "pin_m"),
+            frozenset(beside),
             beside_pattern(beside),
             ends,
             ends | frozenset(beside),

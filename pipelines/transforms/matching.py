@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +46,30 @@ class Reach:
     points: float = 0.0
 
 
+class Word(NamedTuple):
+    """number: 32-bit hash; bare: without endings; hit: the groups it speaks of; begins: two words that do; unfixed: a phrase
+    of [words] does; beside: a place's name may follow."""
+
+    number: int
+    bare: str
+    hit: Mapping[str, float] | None
+    begins: bool
+    unfixed: bool
+    beside: bool
+
+
+@lru_cache(maxsize=1 << 18)
+def hashed(text: str | None) -> int:
+    """A text as a 63-bit number, the same in every process, as Python's own hash is not; 0 for none."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1 if text else 0
+
+
 @dataclass(frozen=True)
 class Matching:
     """groups: what a report may be about -> its reach. points: evidence -> what it counts. words: word or two -> group ->
     weight. belief: how much each judgement of the matter counts. pin_m: how far a point without a stated accuracy may be
-    off. beside: what finds the words behind "in front of"; ends_mark: words that such a name ends before; ends_way: the
+    off. besides: in front of, near ...; beside: what finds the words behind
+    these; ends_mark: words that such a name ends before; ends_way: the
     same for streets. unfixed: phrases of whoever says that a work called done is not. picture_bits: in how many of 64
     bits two hashes of one picture may differ."""
 
@@ -58,6 +79,7 @@ class Matching:
     words: Mapping[str, Mapping[str, float]]
     belief: Mapping[str, float]
     pin_m: float
+    besides: frozenset[str]
     beside: re.Pattern[str]
     ends_mark: frozenset[str]
     ends_way: frozenset[str]
@@ -76,30 +98,56 @@ class Matching:
         days = [level.horizon_days * DAY for level in self.levels.values()]
         return max(*days, *(r.horizon_s for r in self.groups.values()))
 
-    def spoken_of(self, words: Sequence[str]) -> dict[str, float]:
+    def look(self, word: str) -> Word:
+        """What a folded word means here; remembered, as a million texts share few words."""
+        known = self._looked.get(word)
+        if known is None:
+            if len(self._looked) > 1 << 18:
+                self._looked.clear()
+            bare = _bare(word)
+            known = self._looked[word] = Word(
+                hashed(word) >> 32,
+                bare,
+                self.words.get(bare),
+                bare in self._begins,
+                word in self._unfixed,
+                word in self.besides,
+            )
+        return known
+
+    def spoken_of(self, words: Sequence[Word]) -> dict[str, float]:
         """group -> how much of a text's words speak of it."""
-        bare = [_bare(w) for w in words]
-        said = {word: 1.0 for word in bare if word in self.words}
-        for one, two in pairwise(bare):
-            if one in self._begins and (both := f"{one} {two}") in self.words:
-                said[both] = 1.5  # two words say more than one
+        said = {word.bare: (1.0, word.hit) for word in words if word.hit}
+        for one, two in pairwise(words):
+            if one.begins and (hit := self.words.get(both := f"{one.bare} {two.bare}")):
+                said[both] = (1.5, hit)  # two words say more than one
         found: dict[str, float] = {}
-        for word, weight in said.items():
-            hit = self.words[word]
+        for weight, hit in said.values():
             for group, share in hit.items():
                 found[group] = found.get(group, 0.0) + weight * share / len(hit)
         return found
+
+    def says_unfixed(self, words: Sequence[Word], spelt: Sequence[str]) -> bool:
+        for n, word in enumerate(words):
+            if word.unfixed and any(spelt[n : n + len(phrase)] == phrase for phrase in self._unfixed[spelt[n]]):
+                return True
+        return False
+
+    @cached_property
+    def _looked(self) -> dict[str, Word]:
+        return {}
 
     @cached_property
     def _begins(self) -> frozenset[str]:
         return frozenset(w.partition(" ")[0] for w in self.words if " " in w)
 
-    def says_unfixed(self, folded: str) -> bool:
-        return self._unfixed.search(folded) is not None
-
     @cached_property
-    def _unfixed(self) -> re.Pattern[str]:
-        return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(self.unfixed)))})\b" if self.unfixed else r"(?!)")
+    def _unfixed(self) -> dict[str, list[list[str]]]:
+        """First word -> the phrases that begin with it."""
+        found: dict[str, list[list[str]]] = {}
+        for phrase in sorted(self.unfixed):
+            found.setdefault(phrase.split()[0], []).append(phrase.split())
+        return found
 
 
 def beside_pattern(words: Sequence[str]) -> re.Pattern[str]:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.contracts import TRAITS, column
-from pipelines.transforms.matching import Matching
+from pipelines.transforms.matching import Matching, Word, hashed
 
 _CITED = re.compile(r"\b(?:JK\d{10}|KN-[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})\b", re.I)
 _WORDS = re.compile(r"[^a-z0-9]+")
@@ -163,12 +163,6 @@ def cited(text: str, own: str | None) -> tuple[str, ...]:
     return tuple(n for n in found if n != own)
 
 
-@lru_cache(maxsize=1 << 18)
-def hashed(text: str | None) -> int:
-    """A text as a 63-bit number, the same in every process, as Python's own hash is not; 0 for none."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1 if text else 0
-
-
 def traits(
     reports: pd.DataFrame, *, groups: Mapping[str, str], areas: Mapping[str, str], matching: Matching
 ) -> pa.Table:
@@ -190,17 +184,17 @@ _READ = (
 def _of_one(
     r: Mapping[str, Any], groups: Mapping[str, str], areas: Mapping[str, str], matching: Matching
 ) -> tuple[Any, ...]:
-    folded = fold(r["text"])
-    words = folded.split()
+    spelt = fold(r["text"]).split()
+    words = [matching.look(word) for word in spelt]
     x, y, spread = _point(r, matching)
     way = _way(r, areas, matching)
-    mark, more = _mark(r, matching)
+    mark, more = _mark(r, words, matching)
     found = _kinds(r, words, groups, matching)
     files = orjson.loads(r["attachments"]) if r["attachments"] not in (None, "[]") else []
     return (
         int(r["occurred_at"].timestamp()), x, y, spread, _code(r["kelurahan_code"]), hashed(way), *_alike(way),
         _first_number(r["house_number"]), hashed(r["block"]), r["rt"] or 0, r["rw"] or 0, hashed(mark), hashed(more),
-        hashed(r["author_key"]), hashed(r["text_key"]), int(matching.says_unfixed(folded)), sorted({hashed(w) >> 32 for w in words}),
+        hashed(r["author_key"]), hashed(r["text_key"]), int(matching.says_unfixed(words, spelt)), sorted({word.number for word in words}),
         list(found), list(found.values()),
         sorted({hashed(f["sha256"]) for f in files if f.get("sha256")}),
         sorted({_signed(int(f["phash"], 16)) for f in files if f.get("phash")}),
@@ -267,9 +261,9 @@ def _alike(way: str | None) -> tuple[int, int, int]:
     return hashed(f"{kind} {consonants} {numerals}"), hashed(f"{kind} {numerals}"), bits
 
 
-def _mark(r: Mapping[str, Any], matching: Matching) -> tuple[str | None, str | None]:
+def _mark(r: Mapping[str, Any], words: Sequence[Word], matching: Matching) -> tuple[str | None, str | None]:
     """First word, and first two, of what the place lies beside; else of the landmark found."""
-    for text in (r["text"], r["address_text"]):
+    for text in (r["text"] if any(word.beside for word in words) else None, r["address_text"]):
         if text and (found := matching.beside.search(text.lower())):
             return _two(fold(found[1]).split(), matching)
     return _two(fold(r["landmark"]).split(), matching) if r["landmark"] else (None, None)
@@ -285,7 +279,7 @@ def _two(words: Sequence[str], matching: Matching) -> tuple[str | None, str | No
 
 
 def _kinds(
-    r: Mapping[str, Any], words: Sequence[str], groups: Mapping[str, str], matching: Matching
+    r: Mapping[str, Any], words: Sequence[Word], groups: Mapping[str, str], matching: Matching
 ) -> dict[str, float]:
     """What a report may be about: group -> share, of four judgements that may differ."""
     belief, points = matching.belief, dict[str, float]()

@@ -22,6 +22,7 @@ from tests.transforms.told import GELORA, MATCHING, SENAYAN, Row, read, report
 
 LONG = "sudah seminggu warga mengeluh karena belum ada petugas yang datang ke sini"
 _TEXTS = ("", "lubang", "banjir", LONG, f"{LONG} lagi", "katanya sudah selesai padahal masih berlubang")
+_WORDS = "motor mobil malam siang gelap hujan tolong segera ditambal resah besar dalam sempit ramai anak sekolah kantor tetangga".split()
 
 
 def rows(rng: random.Random, count: int, days: float = 20) -> list[Row]:
@@ -30,8 +31,8 @@ def rows(rng: random.Random, count: int, days: float = 20) -> list[Row]:
     def one(n: int) -> Row:
         pick, placed = rng.choice, rng.random() < 0.6
         return report(
-            pick(_TEXTS), hours=max(0.0, 24 * days * n / count + rng.uniform(-6, 6)), kind=pick(("jalan", "jalan", "banjir", "pohon", None)),
-            author_key=pick((None, None, "a", "b", "c")), kelurahan_code=pick((GELORA, GELORA, None, SENAYAN)),
+            pick(_TEXTS) if rng.random() < 0.3 else " ".join(rng.sample(_WORDS, 6)), hours=max(0.0, 24 * days * n / count + rng.uniform(-6, 6)), kind=pick(("jalan", "jalan", "banjir", "pohon", None)),
+            author_key=pick((None, "a", "b", "c")), kelurahan_code=pick((GELORA, GELORA, None, SENAYAN)),
             street=pick((None, None, "jalan kenanga", "jalan knanga", "gang mawar")), landmark=pick((None, None, "masjid nurul")),
             house_number=pick((None, None, None, "4", "60")), rt=pick((None, 1)), rw=pick((None, None, 3)),
             lat=-6.2 + rng.randrange(6) * 20 / M_LAT if placed else None, lon=106.8 + rng.randrange(3) * 20 / M_LON if placed else None,
@@ -64,21 +65,23 @@ class Crowd:
         numbers = [f"JK{n:010d}" for n in range(count // 20)]
         refs = [rng.choice(numbers) if rng.random() < 0.1 else None for _ in range(count)]
         cites = [
-            rng.sample([rng.choice(numbers), ticket_no_of(name_of(rng.randrange(n + 1)))], k=2) if rng.random() < 0.05 else []
+            rng.sample([rng.choice(numbers), ticket_no_of(name_of(rng.randrange(n + 1)))], k=2)
+            if rng.random() < 0.05
+            else []
             for n in range(count)
         ]
         made = Crowd.of(rows(rng, count), refs, cites)
-        for _ in range(count // 6):
+        for _ in range(count // 4):
             number = rng.randrange(count)
             arrival, open_ = 10 * rng.randrange(number, count) + 5, rng.choice((None, False, False, True))
-            named = (ticket_id_of(name_of(number)), open_, None) if rng.random() < 0.8 else (None, None, name_of(number))
-            made.turns.append(Turn(arrival, *named))
+            by_ticket = Turn(arrival, ticket_id_of(name_of(number)), open_)
+            made.turns.append(by_ticket if rng.random() < 0.5 else Turn(arrival, None, open_, name_of(number)))
         made.turns.sort(key=lambda t: t.arrival)
         return made
 
-    def link(self, matching: Matching = MATCHING, sizes: Sequence[int] = ()) -> Linked:
+    def link(self, matching: Matching = MATCHING, sizes: Sequence[int] = (), acts: Acts | None = None) -> Linked:
         """By the linker, in loads of these sizes and one of the rest."""
-        state, acts, made = State(Memory(matching)), Acts(), list[Link]()
+        state, acts, made = State(Memory(matching)), acts or Acts(), list[Link]()
         begin = 0
         for size in (*sizes, len(self.asked) - sum(sizes)):
             part = slice(begin, begin + size)
@@ -100,7 +103,13 @@ class Linked(NamedTuple):
 
 
 def name_of(number: int) -> str:
-    return f"{number:016d}"
+    """A report's id."""
+    return f"{number:08d}{'0' * 8}"
+
+
+def number_of(ticket_id: str) -> int:
+    """The number of the report that opened a ticket."""
+    return int(ticket_id[1:9])
 
 
 def pairs(x: Traits, matching: Matching = MATCHING) -> dict[int, list[tuple[int, int, int, float]]]:
@@ -108,7 +117,8 @@ def pairs(x: Traits, matching: Matching = MATCHING) -> dict[int, list[tuple[int,
     share a key within the longest time, best first."""
     keys, hours = keys_of(x), x.said_at // HOUR
     own, asked = (
-        [set(k.values[a:b].tolist()) for a, b in zip(k.start, k.start[1:], strict=False)] for k in (keys.own, keys.probes)
+        [set(k.values[a:b].tolist()) for a, b in zip(k.start, k.start[1:], strict=False)]
+        for k in (keys.own, keys.probes)
     )
     within = int(matching.longest_s // HOUR) + 1
     found: dict[int, list[tuple[int, int, int, float]]] = {}
@@ -130,25 +140,29 @@ def plain(crowd: Crowd, matching: Matching = MATCHING) -> Linked:
     witness: list[set[str] | None] = []  # kinds of evidence told on the way to it; None: no witness
     first: dict[str, int] = {}
     refs: dict[str, str] = {}
-    stands = lambda ticket: now[int(ticket[1:])]  # noqa: E731  where a ticket's first report is
+    stands = lambda ticket: now[number_of(ticket)]  # noqa: E731  where a ticket's first report is
     links, shut, handled, turns = [], set[str](), set[str](), list(crowd.turns)
     for n, report in enumerate(crowd.asked):
         while turns and turns[0].arrival < report.arrival:
             turn = turns.pop(0)
-            ticket = turn.ticket_id or now[int(turn.report_id or "")]
+            ticket = turn.ticket_id or now[number_of(ticket_id_of(turn.report_id or ""))]
             handled.add(ticket)
             if turn.open is not None:
                 (shut.discard if turn.open else shut.add)(ticket)
         fitting: dict[str, Link] = {}
         for level, score, m, reach in like[n]:
             ticket = now[m]
-            if LEVELS[level] == "place_time" and (witness[m] is None or abs(x.said_at[n] - x.said_at[first[ticket]]) > reach):
+            if LEVELS[level] == "place_time" and (
+                witness[m] is None or abs(x.said_at[n] - x.said_at[first[ticket]]) > reach
+            ):
                 continue
             follows = ticket if ticket in shut else None
             fitting.setdefault(ticket, Link(ticket, LEVELS[level], -score, m, links[m].ticket_id, follows=follows))
         numbered = []
         if report.ref in refs:
-            numbered.append(Link(stands(refs[report.ref]), "external_ref", 1000, through=refs[report.ref], number=report.ref))
+            numbered.append(
+                Link(stands(refs[report.ref]), "external_ref", 1000, through=refs[report.ref], number=report.ref)
+            )
         for number in report.cites:
             if number in refs:
                 ticket = stands(refs[number])
@@ -158,8 +172,10 @@ def plain(crowd: Crowd, matching: Matching = MATCHING) -> Linked:
         ranked = [*numbered, *fitting.values()]
         chosen = next((m for m in ranked if not m.follows), None)
         if chosen is None:
-            about = ranked[0] if ranked else Link("", "")
-            chosen = Link(ticket_id_of(report.report_id), "opened", 1000, about.other, None, about.number, about.follows)
+            about = ranked[0] if ranked else Link("", "", 0)
+            chosen = Link(
+                ticket_id_of(report.report_id), "opened", 1000, about.other, None, about.number, about.follows
+            )
             first[chosen.ticket_id] = n
             for number in (report.ref, ticket_no_of(report.report_id)):
                 refs.setdefault(number or "", chosen.ticket_id)

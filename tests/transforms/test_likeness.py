@@ -71,7 +71,9 @@ def flags(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
         ({"files": [{"phash": "80000000000000ff"}]}, {"files": [{"phash": "f" * 16}, {"phash": "800000000000003f"}]}, {"photo"}),
     ],
 )  # fmt: skip
-def test_a_pair_shows_what_both_say_and_nothing_else(one: dict[str, Any], other: dict[str, Any], seen: set[str]) -> None:
+def test_a_pair_shows_what_both_say_and_nothing_else(
+    one: dict[str, Any], other: dict[str, Any], seen: set[str]
+) -> None:
     assert flags(one, other) == BARE | seen
 
 
@@ -119,7 +121,9 @@ def test_time_counts_by_how_long_such_a_matter_stays(days: float, seen: str) -> 
         ({"category_reported": "pohon", "text": "aspal berlubang"}, {"kind": "pohon"}, {"kind_same"}),
     ],
 )
-def test_the_matter_is_compared_by_all_that_it_may_be(one: dict[str, Any], other: dict[str, Any], seen: set[str]) -> None:
+def test_the_matter_is_compared_by_all_that_it_may_be(
+    one: dict[str, Any], other: dict[str, Any], seen: set[str]
+) -> None:
     assert {f for f in flags(one, other) if f.startswith("kind")} == seen
 
 
@@ -136,7 +140,10 @@ def test_points_are_the_sum_of_what_is_seen_and_of_the_groups_own() -> None:
 SAME_SPOT = {"kelurahan_code": GELORA, "landmark": "masjid nurul", "kind": "jalan"}
 PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "same_photo": ({"files": [{"sha256": "a"}]}, {"files": [{"sha256": "a"}], "hours": 29 * 24}),
-    "same_author_text": ({"text": LONG, "author_key": "a"}, {"text": f"{LONG} pak", "author_key": "a", "hours": 29 * 24}),
+    "same_author_text": (
+        {"text": LONG, "author_key": "a"},
+        {"text": f"{LONG} pak", "author_key": "a", "hours": 29 * 24},
+    ),
     "near_text": ({"text": LONG}, {"text": LONG, "hours": 6 * 24}),
     "place_time": (SAME_SPOT, SAME_SPOT | {"hours": 20}),
 }
@@ -190,7 +197,8 @@ def test_words_must_be_the_nearer_the_less_is_known_of_the_place() -> None:
     more = " ".join([*words[:10], "satu"])  # 10 of 13: 0.77
     street, area = {"street": "jalan kenanga"}, {"kelurahan_code": GELORA}
     found = [
-        [met(report(LONG, **cells), report(copy, **cells))[0] for copy in (some, more, LONG)] for cells in (street, area, {})
+        [met(report(LONG, **cells), report(copy, **cells))[0] for copy in (some, more, LONG)]
+        for cells in (street, area, {})
     ]
     assert found == [["near_text"] * 3, [None, "near_text", "near_text"], [None, None, "near_text"]]
 
@@ -232,7 +240,10 @@ def test_parked_cars_and_a_tree_never_are_one_matter_at_whichever_address(
 
 def test_the_same_photo_is_one_matter_whatever_two_people_call_it() -> None:
     photo = {"files": [{"sha256": "a"}], **ADDRESS}
-    assert met(report("parkir liar", kind="parkir_liar", **photo), report("pohon", kind="pohon", **photo))[0] == "same_photo"
+    assert (
+        met(report("parkir liar", kind="parkir_liar", **photo), report("pohon", kind="pohon", **photo))[0]
+        == "same_photo"
+    )
 
 
 def test_reports_that_do_not_say_where_are_one_matter_by_author_photo_or_the_very_words_alone() -> None:
@@ -274,7 +285,9 @@ def test_likeness_is_the_same_from_both_sides_but_for_who_says_that_a_work_is_no
 
 @given(rows, rows)
 @settings(max_examples=300)
-def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter_by_photo_alone(one: Row, other: Row) -> None:
+def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter_by_photo_alone(
+    one: Row, other: Row
+) -> None:
     seen, (level, score) = shown(one, other), met(one, other)
     assert (level is None) == (score == 0)
     if seen["against"] or seen["apart_s"] > MATCHING.longest_s:
@@ -293,7 +306,9 @@ def test_many_pairs_are_compared_as_each_alone(monkeypatch: pytest.MonkeyPatch) 
     assert list(zip(named, whole.score.tolist(), strict=True)) == alone
     monkeypatch.setattr(likeness, "_STEP", 7)
     again = compare(x, a, x, b, MATCHING)
-    assert [getattr(again, n).tolist() for n in again.__slots__] == [getattr(whole, n).tolist() for n in whole.__slots__]
+    assert [getattr(again, n).tolist() for n in again.__slots__] == [
+        getattr(whole, n).tolist() for n in whole.__slots__
+    ]
     assert len(compare(x, a[:0], x, b[:0], MATCHING).level) == 0
 
 

@@ -91,7 +91,9 @@ def test_the_evidence_of_any_two_places_is_that_of_their_reports(monkeypatch: py
     one, other = np.array([8, 0, 3, 8, 3]), np.array([0, 8, 3, 7, 5])
     found = remembered.shown(one, other)
     for k, (a, b) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
-        assert {n: repr(v[k].item()) for n, v in found.items()} == {n: repr(v) for n, v in shown(reports[a], reports[b]).items()}
+        assert {n: repr(v[k].item()) for n, v in found.items()} == {
+            n: repr(v) for n, v in shown(reports[a], reports[b]).items()
+        }
 
 
 def test_two_places_fit_unless_something_speaks_against_them() -> None:

@@ -63,6 +63,8 @@ def link_new(
     new: columns of contracts.REPORTS and refine.LINKING, in recorded order, arrival being their place in it; turns:
     what happens to tickets meanwhile; named: reports of older loads that turns name.
     """
+    if not len(new):
+        return nothing(acts)
     matching = knowledge.matching
     x = traits_of(new, matching)
     keys = Keys(ragged(new["own_keys"]), ragged(new["probe_keys"]))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.contracts import short_hash, ticket_id_of, ticket_no_of
 from pipelines.transforms.act_shapes import Asked as Act
-from pipelines.transforms.act_shapes import Effect
+from pipelines.transforms.act_shapes import Effect, first_of
 from pipelines.transforms.act_shapes import Link as Row
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.likeness import LEVELS, PLACE_TIME
@@ -186,7 +186,8 @@ def _split_off(state: State, acts: Acts, form: Callable[[Effect], Formed] | None
         first = effect.done.moves[0].arrival
         (state.shut.discard if new.open else state.shut.add)(new.ticket_id)
         state.since[new.ticket_id] = first
-        for number in filter(None, (new.ref, ticket_no_of(new.ticket_id[1:]))):
+        state.first[new.ticket_id] = state.ids.index(first_of(new.ticket_id))
+        for number in filter(None, (new.ref, ticket_no_of(first_of(new.ticket_id)))):
             if number not in state.refs or state.since[state.refs[number]] > first:
                 state.refs[number] = new.ticket_id
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.contracts import ticket_id_of, ticket_no_of
+from pipelines.transforms.act_shapes import Effect
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.blocks import HOUR, keys_of
 from pipelines.transforms.likeness import LEVELS, NONE, compare, evidence
-from pipelines.transforms.link import Asked, Link, State, Turn, link
+from pipelines.transforms.link import Asked, Formed, Link, State, Turn, link
 from pipelines.transforms.matching import Matching
 from pipelines.transforms.memory import Memory
 from pipelines.transforms.traits import M_LAT, M_LON, Traits
@@ -89,10 +90,14 @@ class Crowd:
             x, asked = self.x.take(rows), self.asked[part]
             since = self.asked[begin - 1].arrival if begin else -1
             turns = [t for t in self.turns if asked and since <= t.arrival < asked[-1].arrival]
-            made += link(state, asked, state.memory.find(x, keys_of(x)), x, acts=acts, turns=turns)
+            made += link(state, asked, state.memory.find(x, keys_of(x)), x, acts=acts, turns=turns, form=_form)
             begin += size
         ended = {row.report_id: row.ticket_id for row in acts.changed()}
         return Linked(made, [ended.get(a.report_id, m.ticket_id) for a, m in zip(self.asked, made, strict=True)])
+
+
+def _form(effect: Effect) -> Formed:
+    return Formed(effect.made or "", None, open=True)
 
 
 class Linked(NamedTuple):

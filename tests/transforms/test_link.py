@@ -282,3 +282,11 @@ def test_any_crowd_in_any_loads_is_linked_as_a_plain_loop_does(seed: int, sizes:
 
 def test_nothing_links_to_nothing() -> None:
     assert linked() == Linked([], [])
+
+
+def test_what_people_split_off_leads_reports_within_the_time_of_its_own_first_report() -> None:
+    said = [POINT | {"hours": 20}, POINT, POINT | STREET | {"hours": 30}]
+    split = Act(25, "d1", "split", t(0), None, (name_of(1), name_of(2)), None, "Sari", "dua genangan", START)
+    for hours, ends in ((40, [0, 1, 1, 3]), (20, [0, 1, 1, 1])):
+        found = linked(*said, STREET | {"hours": hours}, acts=Acts(asked=[split]))
+        assert joined(found) == ends

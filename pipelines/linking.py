@@ -63,6 +63,8 @@ def link_new(
     new: columns of contracts.REPORTS and refine.LINKING, in recorded order, arrival being their place in it; turns:
     what happens to tickets meanwhile; named: reports of older loads that turns name.
     """
+    if not len(new):
+        return nothing(acts)
     matching = knowledge.matching
     x = traits_of(new, matching)
     keys = Keys(ragged(new["own_keys"]), ragged(new["probe_keys"]))
@@ -90,7 +92,8 @@ def link_new(
 def _remembered(
     hours: np.ndarray, keys: Keys, asked: Sequence[Asked], acts: Acts, warehouse: Warehouse, matching: Matching
 ) -> State:
-    """What linking must know of older reports: those that share a key, and the first of each of their tickets."""
+    """What linking must know of older reports: those that share a key, and the first of each ticket that they are in or
+    may come to by a decision."""
     within = int(matching.longest_s // HOUR) + 1
     span = (int(hours.min()) - within, int(hours.max()) + within) if len(hours) else (0, 0)
     table, found = warehouse.leaders_near(pa.array(keys.probes.values), *span)
@@ -99,7 +102,8 @@ def _remembered(
     there = zip(table["ticket_id"].to_pylist(), table["arrival"].to_pylist(), strict=True)
     tickets = {acts.ticket_of(t, a) for t, a in there} | {acts.ticket_of(t) for t in of_ref.values()}
     known = set(table["report_id"].to_pylist())
-    firsts = [first for t in tickets if (first := first_of(t)) not in known]
+    tickets |= acts.watched
+    firsts = sorted(({first_of(t) for t in tickets} | acts.movable) - known)
     table = pa.concat_tables([table, warehouse.rows_of("leaders", "report_id", firsts)]).sort_by("arrival")
     arrivals = table["arrival"].to_numpy()
     memory = Memory(matching)
@@ -114,7 +118,7 @@ def _remembered(
     )  # fmt: skip
     place = {report_id: n for n, report_id in enumerate(state.ids)}
     state.first |= {t: place[first_of(t)] for t in tickets if first_of(t) in place}
-    asked_for = sorted({*tickets, *of_ref.values(), *acts.watched})
+    asked_for = sorted({*tickets, *of_ref.values()})
     for row in warehouse.rows_of(
         "tickets", "ticket_id", asked_for, "ticket_id, status, frozen, first_arrival"
     ).to_pylist():

@@ -12,7 +12,7 @@ HEADER = ("nomor", "tanggal", "isi", "kategori", "lat", "lon", "kelurahan", "pel
 ROWS: tuple[dict[str, str], ...] = (
     {"nomor": "JK2610010001", "tanggal": "01/10/2026 07:15", "isi": "Jalan berlubang cukup dalam di depan SDN, sudah ada motor jatuh",
      "kategori": "Jalan", "lat": "-6.200000", "lon": "106.800000", "kelurahan": "Gelora", "pelapor": "Warga Satu", "hp": "081200000001"},
-    {"nomor": "JK2610010002", "tanggal": "01/10/2026 09:40", "isi": "lubang jalan depan sd belum ditambal, bahaya buat anak sekolah",
+    {"nomor": "JK2610010002", "tanggal": "01/10/2026 09:40", "isi": "lubang jalan depan SDN sudah lama, bahaya buat anak sekolah",
      "kategori": "Jalan", "lat": "-6.200050", "lon": "106.800040", "kelurahan": "Gelora", "pelapor": "Warga Dua", "hp": "081200000002"},
     {"nomor": "JK2610020003", "tanggal": "02/10/2026 19:05", "kategori": "Jaringan Listrik",
      "isi": "Lampu PJU mati sepanjang Jl. Kenanga RT 03 RW 05, gelap sekali tiap malam",

@@ -185,8 +185,23 @@ SLIPS = [
         "matching.toml",
         "horizon_days = 30",
         'horizon_days = "30"',
-        r"\[level.same_author_text\] is wrong: horizon_days must be",
+        r"\[level.same_photo\] is wrong: horizon_days must be",
     ),
+    ("matching.toml", "[level.cited]", "[level.quoted]\n[level.cited]", r"\[level.quoted\] is unknown; the levels are cited"),
+    ("matching.toml", "min_words = 8", "min_word = 8", r"\[level.near_text\] is wrong: .*min_word"),
+    ("matching.toml", "[group.jalan]", "[group.jalanan]", r"\[group\] is wrong: \[group.jalan\] is missing; taxonomy.toml"),
+    ("matching.toml", "radius_m = 30", "radius_m = -30", r"\[group.jalan\] is wrong: radius_m must be a number of 0 or more"),
+    ("matching.toml", "points = -3.2", 'points = "-3.2"', r"\[group.jalan\] is wrong: points must be a number"),
+    ("matching.toml", "way_other =", "street_other =", r"\[points\] street_other is unknown"),
+    ("matching.toml", "late = -2.9", "late = nan", "late must be a number"),
+    ("matching.toml", "runner_up = 0.2", "", r"\[belief\].* lacks 'runner_up'"),
+    ("matching.toml", "[belief]", "[trust]", r"the section \[belief\] is missing"),
+    ("matching.toml", "pin_m = 150", "", "lacks 'pin_m'"),
+    ("matters.toml", "[parkir]", "[parkiran]", r"matters.toml: \[parkiran\] is wrong: taxonomy.toml has no such group"),
+    ("matters.toml", '"jalan rusak"', '"jalan rusak parah"', "'jalan rusak parah' must be one word or two, of lower-case"),
+    ("matters.toml", '"jalan rusak"', '"Jalan rusak"', "'Jalan rusak' must be one word or two, of lower-case"),
+    ("matters.toml", '"jalan rusak"', '"jalan-rusak"', "'jalan-rusak' must be one word or two, of lower-case"),
+    ("matters.toml", 'words = [', 'words = "lubang"\nwords_ = [', r"\[jalan\] is wrong: words must be a list of texts"),
     ("classifier.toml", "accept = 0.45", "", "classifier.toml"),
     ("classifier.toml", "[thanks]", "[terimakasih]", r"the section \[thanks\] is missing"),
     ("evidence.toml", "twice = 0.1", "twice = 1.1", r"evidence.toml: \[together\] is wrong: twice must be from 0 to 1"),
@@ -233,9 +248,27 @@ def test_two_categories_with_one_label_are_refused(tmp_path: Path) -> None:
         known.taxonomy(tmp_path)
 
 
-def test_every_group_of_categories_has_its_radius_and_horizon_or_the_default() -> None:
+def test_every_group_of_categories_has_its_radius_and_horizon_and_its_words() -> None:
+    """But for what is nobody's matter in particular."""
     groups = {c["group"] for c in CATEGORIES}
-    assert set(toml("matching.toml").get("group", {})) <= groups
+    assert set(toml("matching.toml")["group"]) == groups
+    assert set(toml("matters.toml")) == groups - {"lainnya"}
+
+
+def test_words_of_matters_are_found_as_they_are_written_and_named_once_a_group(settings: Settings) -> None:
+    """Endings are taken off before looking: a word that has one would never be found."""
+    matching = known.load(settings).matching
+    for group, lists in toml("matters.toml").items():
+        words = [*lists.get("words", ()), *lists.get("weak", ())]
+        assert [w for w, n in Counter(words).items() if n > 1] == [], group
+        assert [w for w in words if group not in matching.spoken_of([matching.look(x) for x in w.split()])] == [], group
+
+
+def test_phrases_of_unfixed_work_are_found_as_they_are_written(settings: Settings) -> None:
+    matching = known.load(settings).matching
+    phrases_of = toml("matching.toml")["words"]["unfixed"]
+    assert [p for p in phrases_of if not matching.says_unfixed([matching.look(w) for w in p.split()], p.split())] == []
+    assert [p for p in phrases_of if p != " ".join(fold_label(p).split())] == []
 
 
 def test_routing_names_only_what_exists() -> None:

@@ -60,6 +60,7 @@ class Acts:
             self.watched.add(link.ticket_id)
             self._keep(link)
         self._history: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self.movable = frozenset(self._links)  # reports of earlier entries that these decisions may move
         self.effects: list[Effect] = []
         self.refused: list[Refused] = []
 

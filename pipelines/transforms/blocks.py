@@ -105,8 +105,8 @@ def _photos(x: Traits, own: list[Found], probes: list[Found]) -> None:
 
 
 def _mix(kind: int, *parts: NDArray[np.int64] | NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One key of several parts."""
-    mixed = np.full(len(parts[0]), kind, dtype=np.uint64)
+    """One key of several parts. The kind is spread over all bits, or small parts of two kinds would fall together."""
+    mixed = np.full(len(parts[0]), kind, dtype=np.uint64) * _M
     for part in parts:
         mixed = (mixed ^ part.view(np.uint64)) * _M
         mixed ^= mixed >> np.uint64(32)

@@ -3,7 +3,8 @@
 Evidence is counted in points, about the binary logarithm of how much likelier two reports of one
 incident are to show it than two others (Fellegi and Sunter 1969); the points are models/matching.toml's.
 What speaks against one incident (another kelurahan, another house) bars every level but the numbers
-people cite. All arrays have one value a pair.
+people cite; another matter bars those of words and place, as one address and one way of writing serve
+for many matters. All arrays have one value a pair.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME, UNFIXED = (LEVELS.index(name) for nam
 NONE = len(LEVELS)
 POINTS = (
     "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same", "way_alike", "way_other",
-    "house_same", "house_near", "rt_same", "rt_other", "mark_same", "mark_alike", "mark_other", "kind_first", "kind_other",
+    "house_same", "house_near", "rt_same", "rt_other", "mark_same", "mark_alike", "mark_other", "kind_first",
     "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "kind_unknown", "soon", "later", "late", "author",
     "text_near", "text_some", "unfixed",
 )  # fmt: skip
@@ -60,6 +61,7 @@ def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
     level = np.full(len(a), NONE, dtype=np.int8)
     score = np.zeros(len(a), dtype=np.int16)
     free = ~shown["against"]
+    one_matter = free & ~shown["kind_other"]
     reach = np.zeros(len(a))
 
     def holds(which: int, where: Bools, strength: Any, days: Any) -> None:
@@ -72,16 +74,16 @@ def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
     if (rule := levels["same_photo"]).enabled:
         holds(PHOTO, shown["photo"] & free, 990, rule.horizon_days)
     if (rule := levels["same_author_text"]).enabled:
-        alike = shown["author"] & (similar >= rule.min_similarity) & free
+        alike = shown["author"] & (similar >= rule.min_similarity) & one_matter
         holds(AUTHOR_TEXT, alike, 1000 * similar, rule.horizon_days)
     if (rule := levels["near_text"]).enabled:
         here = shown["placed"] & (similar >= rule.min_similarity)
         here |= shown["area_same"] & (similar >= rule.min_similarity_area) & (shown["words"] >= rule.min_words)
         anywhere = ~shown["placed"] & (similar >= rule.min_similarity_unplaced) & (shown["words"] >= rule.min_words)
-        holds(NEAR_TEXT, (here | anywhere) & free, 1000 * similar, rule.horizon_days)
+        holds(NEAR_TEXT, (here | anywhere) & one_matter, 1000 * similar, rule.horizon_days)
     if (rule := levels["place_time"]).enabled:
         total = points(shown, matching)
-        enough = shown["placed"] & free & (total >= rule.min_points)
+        enough = shown["placed"] & one_matter & (total >= rule.min_points)
         strength = 500 + 25 * (total - rule.min_points)
         holds(PLACE_TIME, enough, strength, shown["horizon_s"] / horizon)
     if (rule := levels["unfixed"]).enabled:  # such a text seldom says again what it is about
@@ -98,7 +100,8 @@ def points(shown: dict[str, Any], matching: Matching) -> Floats:
 
 
 def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> dict[str, Any]:
-    """What each pair shows: a flag for every name of [points], and what the levels ask for beside."""
+    """What each pair shows: a flag for every name of [points], and what the levels ask for beside: placed (both tell one
+    place), against (they tell two), kind_other (nothing that both may be about) ..."""
     both = x.kinds[a] * y.kinds[b]
     same_kind, group = both.sum(axis=1), both.argmax(axis=1).astype(np.int16)
     known: Bools = np.logical_and(x.kinds[a].any(axis=1), y.kinds[b].any(axis=1))

@@ -3,8 +3,8 @@
 Each report joins the best open ticket that matches, else opens one. Best: lowest level, then highest score,
 then earliest arrival. By place and time it is compared with a ticket's witnesses only: its first report, and
 those that first told what was left out before (a point, a street, a house, what it lies beside), so chains do
-not creep; by the same words, author or photo with any of the ticket's reports. What matches a closed ticket
-only opens one that follows it. A report that belongs to two tickets makes them one. Thresholds live in
+not creep; by the same words, author or photo with any of the ticket's reports. What matches or cites closed tickets
+only opens one that follows the first of them. A report that belongs to two tickets makes them one. Thresholds live in
 models/matching.toml. Pure: what older loads remember is passed in. Not here: which reports are alike (memory).
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.contracts import short_hash, ticket_id_of, ticket_no_of
 from pipelines.transforms.act_shapes import Asked as Act
-from pipelines.transforms.act_shapes import Effect
+from pipelines.transforms.act_shapes import Effect, first_of
 from pipelines.transforms.act_shapes import Link as Row
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.likeness import LEVELS, PLACE_TIME, UNFIXED
@@ -130,7 +130,8 @@ def link(
         _split_off(state, acts, form, report.arrival)
         span = range(starts[n], starts[n + 1])
         fitting = _fitting(state, acts, span, others, levels, scores, reach, said[n])
-        made = _by_number(state, acts, report) or next((m for m in fitting if not m.follows), next(iter(fitting), None))
+        ranked = [*_by_number(state, acts, report), *fitting]
+        made = next((m for m in ranked if not m.follows), next(iter(ranked), None))
         state.ids.append(report.report_id)
         state.arrivals.append(report.arrival)
         state.said.append(said[n])
@@ -145,7 +146,7 @@ def link(
         row = Row(report.report_id, made.ticket_id, made.level, made.score, why, report.arrival)
         state.joined.setdefault(made.ticket_id, []).append(row)
         acts.joined(row)
-        if len(fitting) > 1 and made.level != OPENED:
+        if made.level != OPENED and any(m.ticket_id != made.ticket_id for m in fitting):
             _bridge(state, acts, report, made, fitting, stored)
         found.append(made)
     while turn is not None:
@@ -185,23 +186,23 @@ def _split_off(state: State, acts: Acts, form: Callable[[Effect], Formed] | None
         first = effect.done.moves[0].arrival
         (state.shut.discard if new.open else state.shut.add)(new.ticket_id)
         state.since[new.ticket_id] = first
-        for number in filter(None, (new.ref, ticket_no_of(new.ticket_id[1:]))):
+        state.first[new.ticket_id] = state.ids.index(first_of(new.ticket_id))
+        for number in filter(None, (new.ref, ticket_no_of(first_of(new.ticket_id)))):
             if number not in state.refs or state.since[state.refs[number]] > first:
                 state.refs[number] = new.ticket_id
 
 
-def _by_number(state: State, acts: Acts, report: Asked) -> Link | None:
-    """The ticket with the CRM's number of this report; or that whose number it cites, which it follows if it is closed."""
+def _by_number(state: State, acts: Acts, report: Asked) -> list[Link]:
+    """The ticket with the CRM's number of this report; then those whose numbers it cites, which it follows if closed."""
     if report.ref and (ticket := state.refs.get(report.ref)):
-        return Link(acts.ticket_of(ticket), LEVELS[0], 1000, through=ticket, number=report.ref)
-    closed = None
+        return [Link(acts.ticket_of(ticket), LEVELS[0], 1000, through=ticket, number=report.ref)]
+    found = []
     for number in report.cites if state.memory.matching.levels["cited"].enabled else ():
         if ticket := state.refs.get(number):
             now = acts.ticket_of(ticket)
-            if now not in state.shut:
-                return Link(now, LEVELS[1], 1000, through=ticket, number=number)
-            closed = closed or Link(now, LEVELS[1], 1000, number=number, follows=now)
-    return closed
+            cited = Link(now, LEVELS[1], 1000, through=ticket, number=number)
+            found.append(cited._replace(through=None, follows=now) if now in state.shut else cited)
+    return found
 
 
 def _fitting(

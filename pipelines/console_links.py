@@ -120,4 +120,4 @@ def _print_message(row: dict[str, Any]) -> None:
     words = [row.pop("text", None), row.pop("because")]
     out.print(Text("  ".join(map(str, filter(None, row.values())))), style="dim", soft_wrap=True)
     for line in filter(None, words):
-        out.print(Padding(Text(line), (0, 0, 0, 4)))
+        out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))

@@ -387,7 +387,7 @@ TICKETS = _schema(
     _field(
         "follows",
         TEXT,
-        "Closed ticket whose matter it takes up again, as its first report matched that one alone; null: none",
+        "Closed ticket whose matter it takes up again: its first report matched that one and none that was open; null: none",
     ),
     _field("first_report_id", TEXT, "Its first report", null=False),
     _field("first_arrival", BIG, "Place of its first report in the recorded order", null=False),

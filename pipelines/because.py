@@ -109,7 +109,7 @@ def _joined(told: _Told) -> str:
     if told.level == "place_time" and _word(told.why, "kelompok"):
         alike = "tempat, waktu dan masalahnya sama"
     clause = _compared(told, f"digabung karena {alike}", " dengan")
-    return f"{clause} (keyakinan {number(_floored(told.score), 2)})" if told.level in _LEADS else clause
+    return f"{clause} (keyakinan {number(_sure(told.score), 2)})" if told.level in _LEADS else clause
 
 
 def _decided(told: _Told) -> str:
@@ -244,6 +244,6 @@ def _after(lead: str, between: str, more: str | None) -> str:
     return f"{lead}{between}{more}" if more else lead
 
 
-def _floored(score: int) -> float:
-    """0..1; rounded down, for a link that is not certain must not say so."""
-    return min(max(score, 0), 1000) // 10 / 100
+def _sure(score: int) -> float:
+    """0..1; a link that is not certain never says that it is."""
+    return 1.0 if score >= 1000 else min(max(score / 1000, 0.0), 0.99)

@@ -76,7 +76,7 @@ SENTENCES: list[tuple[str, int, dict[str, Any], str]] = [
         " 47 jam, 100% katanya sama (keyakinan 0,99).",
     ),
     (
-        "near_text", 660, {"laporan": OTHER, "selisih_jam": 5, "jarak_m": 1249, "kemiripan": 0.66, "jalan": None},
+        "near_text", 657, {"laporan": OTHER, "selisih_jam": 5, "jarak_m": 1249, "kemiripan": 0.66, "jalan": None},
         "Digabung karena kata-katanya hampir sama: 1,2 km dari laporan JAKI tanggal 3 Mei pukul 09.12, jalan atau perumahan"
         " sama, selisih 5 jam, 66% katanya sama (keyakinan 0,66).",
     ),

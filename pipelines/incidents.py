@@ -142,7 +142,7 @@ def judge(
     pairs = pd.DataFrame(columns=list(_HARD)) if hard is None else hard
     pairs = pairs.assign(a=pairs["a"].map(ids), b=pairs["b"].map(ids))
     told = pairs[pairs["a"].notna() & pairs["b"].notna()]
-    scores = agreement.evaluate(judged, told, judged[["report_id", "ticket_id", "level"]])
+    scores = agreement.evaluate(judged, told, judged[["report_id", "ticket_id", "level"]], _follows(con))
     kept = judged[judged["role"] != "not_fixed"].reset_index(drop=True)
     again = len(judged) - len(kept)
     return {
@@ -162,6 +162,14 @@ def judge(
         "mixed": [_mixed(kept, found) for found in _most(kept, "ticket_id", "incident", worst)],
         "torn": [_torn(kept, found) for found in _most(kept, "incident", "ticket_id", worst)],
     }  # fmt: skip
+
+
+def _follows(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Ticket -> the one that it takes up again, or that this one went into."""
+    rows = con.execute(
+        "SELECT t.ticket_id, coalesce(f.superseded_by, f.ticket_id) FROM tickets t JOIN tickets f ON f.ticket_id = t.follows"
+    ).fetchall()
+    return dict(rows)
 
 
 def tickets_of(con: duckdb.DuckDBPyConnection, truth: pd.DataFrame) -> pd.Series:

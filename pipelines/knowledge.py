@@ -203,7 +203,7 @@ def taxonomy(models: Path) -> Taxonomy:
     )
 
 
-_LEVELS = ("cited", "same_photo", "same_author_text", "near_text", "place_time", "bridge")
+_LEVELS = ("cited", "same_photo", "same_author_text", "near_text", "place_time", "unfixed", "bridge")
 
 
 def _matching(models: Path, groups: frozenset[str]) -> Matching:

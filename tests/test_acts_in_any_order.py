@@ -157,7 +157,8 @@ def test_what_is_split_and_merged_again_is_what_it_was(
     if parted.outcomes[-1] != "event":
         return
     [made] = [t for t, of in parted.parts.items() if t not in before.parts]
-    town.act("merge", made, other_id=teller.first(cluster))
+    [whole] = [t for t, of in before.parts.items() if parted.parts[made] <= of]
+    town.act("merge", made, other_id=whole)
     merged = loaded(town, folder)
     assert parted.parts != before.parts
     assert (merged.parts, merged.live()) == (before.parts, before.live())

@@ -24,7 +24,7 @@ from pipelines.settings import Settings
 from pipelines.settings import load as load_settings
 from pipelines.sinks.landing import Head, Landing
 from pipelines.sinks.warehouse import open_warehouse
-from pipelines.sources import decisions
+from pipelines.sources import acts, decisions
 from tests.made_up import JAKI, KELURAHAN, ROWS, write
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
@@ -118,7 +118,7 @@ def _exports(folder: Path) -> None:
 
 
 def _decided(settings: Settings) -> None:
-    """A person's decision that is loaded together with the report it is about."""
+    """People's decisions that are loaded together with the reports they are about."""
     at = NOW + timedelta(hours=1)
     report = report_id_of("jaki", "app", ROWS[2]["nomor"])
     said = {"report_id": report, "category": "pohon", "actor": "Sari", "reason": "sudah dicek"}
@@ -126,6 +126,9 @@ def _decided(settings: Settings) -> None:
     landing.put(
         decisions.STREAM, Head(-1, None), [decisions.message(said, at)], {}, source_version="1", run_id="r", now=at
     )
+    first, joined = (report_id_of("jaki", "app", row["nomor"]) for row in ROWS[:2])
+    split = {"act": "split", "ticket_id": f"t{first}", "report_ids": [joined], "actor": "Sari", "reason": "lubang lain"}
+    landing.put(acts.STREAM, Head(-1, None), [acts.message(split, at)], {}, source_version="1", run_id="r", now=at)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +139,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> 
     settings = _settings(folder, model_cache)
     _decided(settings)
     result = flow.run(settings, now=lambda: NOW)
-    assert (result.failures, result.loaded.events) == ({}, 1)
+    assert (result.failures, result.loaded.events) == ({}, 2)
     return _results(settings)
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.incidents.linked 10000 --seed 7 [--wordings unseen]
 
-Reports land in the order in which they were said, as if each had been fetched at once. The city's
-closings are not sent. Printed as `kanal link evaluate` does, with the worst errors by id (--worst).
+Reports land in the order in which they were said, as if each had been fetched at once, and the city's closings
+between them, as the CRM's own events: of the ticket that the incident's first report opens.
+Printed as `kanal link evaluate` does, with the worst errors by id (--worst).
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ import pandas as pd
 
 from benchmarks.incidents import generate
 from benchmarks.incidents.__main__ import SEED
-from benchmarks.incidents.export import HEADER, kanal_toml, row
+from benchmarks.incidents.export import HEADER, STREAM, kanal_toml, row
 from benchmarks.incidents.knowledge import WORDINGS
 from benchmarks.incidents.measures import reachable
-from benchmarks.incidents.shapes import TRUTH, HardPair, Report
+from benchmarks.incidents.shapes import TRUTH, Closing, HardPair, Report
 from pipelines import flow, incidents, settings
 from pipelines.agreement import recall_by
 from pipelines.console_links import print_agreement
-from pipelines.contracts import Message
+from pipelines.contracts import Message, report_id_of, ticket_id_of
 from pipelines.sinks.landing import Landing
 from pipelines.sinks.warehouse import open_warehouse
+from pipelines.sources import feedback
 
 _CHUNK = 10_000  # messages of all channels that land together; fills whole entries of the order log
 
@@ -44,22 +46,32 @@ def land(
     landing, streams = Landing(found.landing_dir), {s.channel: s for s in found.streams}
     heads = {c: landing.head(s) for c, s in streams.items()}
     truth, hard = [], []
+    streams[flow.FEEDBACK.channel] = flow.FEEDBACK
+    heads[flow.FEEDBACK.channel] = landing.head(flow.FEEDBACK)
+    firsts: dict[str, str] = {}  # report -> its channel, where the city may close its incident
+    closings = 0
 
-    def reports() -> Iterator[Report]:
+    def items() -> Iterator[Report | Closing]:
         for item in generate(count, seed, wordings):
-            if isinstance(item, Report):
-                if item.version == 1:
-                    truth.append((item.report_id, item.channel, *item[-len(TRUTH) :]))
-                yield item
-            elif isinstance(item, HardPair):
+            if isinstance(item, HardPair):
                 hard.append(item)
+                continue
+            if isinstance(item, Report) and item.version == 1:
+                truth.append((item.report_id, item.channel, *item[-len(TRUTH) :]))
+                firsts.update({item.report_id: item.channel} if item.role == "first" else {})
+            yield item
 
-    told = reports()
+    told = items()
     while chunk := list(islice(told, _CHUNK)):
         by_channel: dict[str, list[Message]] = {}
-        for report in chunk:
-            by_channel.setdefault(report.channel, []).append(_message(report))
-        now = _time(chunk[-1].edited_at or chunk[-1].occurred_at)
+        for item in chunk:
+            if isinstance(item, Report):
+                by_channel.setdefault(item.channel, []).append(_message(item))
+            else:
+                first = report_id_of(firsts[item.report_id], STREAM, item.report_id)
+                by_channel.setdefault(flow.FEEDBACK.channel, []).append(_closing(closings, first, item))
+                closings += 1
+        now = _said(chunk[-1])
         for channel, messages in by_channel.items():
             head = heads[channel]
             landed = landing.put(
@@ -78,6 +90,21 @@ def _message(report: Report) -> Message:
     said = _time(report.edited_at or report.occurred_at)
     version = str(report.version)
     return Message(report.report_id, version, orjson.dumps(cells), "application/json", said, origin="made")
+
+
+def _closing(number: int, report_id: str, closing: Closing) -> Message:
+    at = _time(closing.happened_at)
+    event = {
+        "event_no": number,
+        "ticket_id": ticket_id_of(report_id),
+        "status": closing.status,
+        "happened_at": at.isoformat(),
+    }
+    return Message(f"{number:019d}", "1", orjson.dumps(event), feedback.PAYLOAD_TYPE, at, occurred_at=at, origin="made")
+
+
+def _said(item: Report | Closing) -> datetime:
+    return _time(item.happened_at if isinstance(item, Closing) else item.edited_at or item.occurred_at)
 
 
 def _time(seconds: int) -> datetime:

@@ -47,7 +47,8 @@ class Thresholds:
 
     accept: the model alone is believed from here on. override: from here on it is believed against
     the citizen's choice. reported: how far a citizen's choice is believed where the model is unsure.
-    kind: below it the kind is a complaint, by far the most frequent. agency, agency_doubt: see agency.Trust
+    kind: below it the kind is a complaint, by far the most frequent; thanks: the same for
+    thanks, which open no ticket. agency, agency_doubt: see agency.Trust
     (accept, doubt). asks: words of whoever asks for
     something, which thanks alone never do.
     """
@@ -56,11 +57,13 @@ class Thresholds:
     override: float
     reported: float
     kind: float
+    thanks: float
     agency: float = 0.85
     agency_doubt: float = 0.60
     asks: re.Pattern[str] | None = None
 
 
+THANKS = "appreciation"
 NONE = "lainnya"  # the corpus' label for texts that belong to no category
 
 
@@ -92,7 +95,11 @@ def classify(reports: pd.DataFrame, *, model: Classifier, taxonomy: Taxonomy, th
     kinds = [kind.labels[i] for i in kind.first] if kind else ["complaint"] * len(spoken)
     kind_sure = kind.confidence.tolist() if kind else [0.5] * len(spoken)
     certain = [
-        k == "complaint" or (c >= thresholds.kind and not (k == "appreciation" and asks(text, thresholds)))
+        k == "complaint"
+        or (
+            c >= (thresholds.thanks if k == THANKS else thresholds.kind)
+            and not (k == THANKS and asks(text, thresholds))
+        )
         for k, c, text in zip(kinds, kind_sure, spoken, strict=True)
     ]
     return reports.drop(columns="category_reported").assign(

@@ -18,8 +18,8 @@ from scipy import sparse
 from pipelines.transforms.matching import DAY, Matching
 from pipelines.transforms.traits import Ragged, Traits
 
-LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text", "place_time")
-PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME = (LEVELS.index(name) for name in LEVELS[2:])
+LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text", "place_time", "unfixed")
+PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME, UNFIXED = (LEVELS.index(name) for name in LEVELS[2:])
 NONE = len(LEVELS)
 POINTS = (
     "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same", "way_alike", "way_other",
@@ -27,6 +27,7 @@ POINTS = (
     "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "kind_unknown", "soon", "later", "late", "author",
     "text_near", "text_some", "unfixed",
 )  # fmt: skip
+_SLIP, _UNCLEAR = 2, 6  # bits of two names' letters that differ
 _STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
 
 Bools = NDArray[np.bool_]
@@ -83,6 +84,8 @@ def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
         enough = shown["placed"] & free & (total >= rule.min_points)
         strength = 500 + 25 * (total - rule.min_points)
         holds(PLACE_TIME, enough, strength, shown["horizon_s"] / horizon)
+    if (rule := levels["unfixed"]).enabled:  # such a text seldom says again what it is about
+        holds(UNFIXED, shown["unfixed"] & shown["placed"] & free, 500 + 10 * points(shown, matching), rule.horizon_days)
     return Likeness(level, score, reach, shown["group"])
 
 
@@ -134,8 +137,9 @@ def _places(
     area_same, area_other = _agree(x.area[a], y.area[b])
     way_same, way_other = _agree(x.way[a], y.way[b])
     letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
-    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= 2)
-    way_other &= ~way_alike
+    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= _SLIP)
+    # A word more or less in a name neither joins nor bars.
+    way_other &= ~((x.way_kind[a] == y.way_kind[b]) & (letters <= _UNCLEAR))
     way = way_same | way_alike
     house_same, house_other = _agree(x.house[a], y.house[b])
     house_near = house_other & (np.abs(x.house[a] - y.house[b]) <= houses)

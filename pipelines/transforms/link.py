@@ -23,7 +23,7 @@ from pipelines.transforms.act_shapes import Asked as Act
 from pipelines.transforms.act_shapes import Effect
 from pipelines.transforms.act_shapes import Link as Row
 from pipelines.transforms.acts import Acts
-from pipelines.transforms.likeness import LEVELS, PLACE_TIME
+from pipelines.transforms.likeness import LEVELS, PLACE_TIME, UNFIXED
 from pipelines.transforms.memory import Candidates, Memory
 from pipelines.transforms.traits import Traits
 
@@ -222,7 +222,9 @@ def _fitting(
         ticket = acts.ticket_of(before, state.arrivals[other])
         if ticket in found:
             continue
-        if levels[k] == PLACE_TIME:
+        if levels[k] == UNFIXED and ticket not in state.shut:
+            continue
+        if levels[k] in (PLACE_TIME, UNFIXED):
             first = state.first.get(ticket)
             if not (state.told[other] or ticket_id_of(state.ids[other]) == ticket):
                 continue

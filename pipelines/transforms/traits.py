@@ -168,13 +168,13 @@ def traits(
 ) -> pa.Table:
     """TRAITS of reports (contracts.REPORTS columns), in their order. groups: category -> group; areas: kelurahan's
     code -> its name, folded."""
-    rows = zip(*(column(reports, name) for name in _READ), strict=True)
-    made = [_of_one(dict(zip(_READ, row, strict=True)), groups, areas, matching) for row in rows]
+    rows = zip(*(column(reports, name) for name in READ), strict=True)
+    made = [_of_one(dict(zip(READ, row, strict=True)), groups, areas, matching) for row in rows]
     columns = zip(*made, strict=True) if made else [[] for _ in TRAITS]
     return pa.table([pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, TRAITS, strict=True)], TRAITS)
 
 
-_READ = (
+READ = (
     "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
     "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "text_key", "category", "category_model",
     "category_runner_up", "category_reported", "category_source", "attachments",

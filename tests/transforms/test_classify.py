@@ -16,7 +16,7 @@ from pipelines.knowledge import Knowledge
 from pipelines.transforms.classifier import ComplaintClassifier
 from pipelines.transforms.classify import NONE, Thresholds, choose, classify
 
-LIMITS = Thresholds(accept=0.5, override=0.85, reported=0.65, kind=0.6)
+LIMITS = Thresholds(accept=0.5, override=0.85, reported=0.65, kind=0.6, thanks=0.9)
 
 
 @pytest.mark.parametrize(

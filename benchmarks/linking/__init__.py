@@ -1,0 +1,1 @@
+"""Kanal's linker beside datasketch and Splink, on the same refined reports."""

@@ -185,6 +185,8 @@ def _compared(told: _Told, lead: str, beside: str) -> str:
         facts.append("pelapor sama")
     if why.get("foto") is True and told.level != "same_photo":
         facts.append("foto sama")
+    if why.get("belum_tuntas") is True:
+        facts.append("katanya belum tuntas")
     alike = _amount(why, "kemiripan")
     if alike is not None and (told.level in _TEXT_LEVELS or alike >= _MUCH):
         facts.append(f"{number(100 * alike)}% katanya sama")

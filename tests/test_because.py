@@ -51,9 +51,10 @@ SENTENCES: list[tuple[str, int, dict[str, Any], str]] = [
         " 1 Januari pukul 00.00, Jalan Melati II, kelurahan sama, selisih 122 hari, keduanya tentang jalan.",
     ),
     (
-        "opened", 1000, {"menyusul": T_THIRD, "laporan": OTHER, "selisih_jam": 60, "foto": True, "kemiripan": 0.0},
+        "opened", 1000, {"menyusul": T_THIRD, "laporan": OTHER, "selisih_jam": 60, "foto": True, "kemiripan": 0.0,
+         "belum_tuntas": True},
         f"Membuka tiket ini untuk menyusul tiket {NO_THIRD} yang sudah ditutup, karena cocok dengan laporan JAKI tanggal"
-        " 3 Mei pukul 09.12: selisih 2 hari, foto sama.",
+        " 3 Mei pukul 09.12: selisih 2 hari, foto sama, katanya belum tuntas.",
     ),
     (
         "opened", 1000, {"menyusul": T_THIRD, "nomor": NO_THIRD},
@@ -206,7 +207,7 @@ reasons = st.fixed_dictionaries(
     optional={
         "laporan": ids, "selisih_jam": st.integers(0, 10_000), "jarak_m": st.integers(0, 60_000),
         "jalan": st.none() | words, "kelurahan": st.just(True), "nomor_rumah": st.just(True), "rt_rw": st.just(True),
-        "patokan": st.just(True), "pelapor": st.just(True), "foto": st.just(True), "kelompok": words,
+        "patokan": st.just(True), "pelapor": st.just(True), "foto": st.just(True), "kelompok": words, "belum_tuntas": st.just(True),
         "kemiripan": st.floats(0, 1), "nomor": words, "menyusul": ids.map("t{}".format), "lewat": ids.map("t{}".format),
         "alasan": words, "oleh": words, "keputusan": st.sampled_from([*NAMED.decisions, "x"]),
     },

@@ -26,6 +26,7 @@ TREE = "Pohon tumbang menutup badan jalan, mobil tidak bisa lewat sama sekali, t
 HOUSE = "Jl. Kenanga II No. 12, depan Masjid Al Falah"
 RUBBISH = {"kategori": "Sampah", "lon": "106.827000", "kelurahan": "Gambir"}
 HOLE = {"kategori": "Jalan", "kelurahan": "Gelora"}
+DRAIN = {"kategori": "Saluran Air", "kelurahan": "Menteng"}
 FALLEN = {"kategori": "Pohon", "kelurahan": "Tebet Barat"}
 POINT = {"lat": "-6.230000", "lon": "106.850000"}
 ROWS: tuple[dict[str, str], ...] = (
@@ -38,6 +39,8 @@ ROWS: tuple[dict[str, str], ...] = (
     FALLEN | POINT | {"nomor": "5", "tanggal": "06/10/2026 07:00", "isi": TREE},
     FALLEN | {"nomor": "6", "tanggal": "06/10/2026 07:20", "isi": f"Ada pohon roboh di {HOUSE}"},
     FALLEN | POINT | {"nomor": "7", "tanggal": "06/10/2026 07:40", "isi": f"{TREE}. {HOUSE}"},
+    DRAIN | {"nomor": "9", "tanggal": "07/10/2026 08:00", "isi": "Saluran mampet di Jl. Cempaka", "status": "Selesai"},
+    DRAIN | {"nomor": "10", "tanggal": "09/10/2026 08:00", "isi": "Katanya selesai padahal belum tuntas, Jl. Cempaka"},
     {"nomor": "8", "tanggal": "07/10/2026 07:00", "isi": "Terima kasih petugas PPSU, got sudah bersih", "kategori": "PPSU"},
 )  # fmt: skip
 FIRST = "Membuka tiket ini karena tidak ada tiket terbuka yang cocok."
@@ -90,6 +93,15 @@ def test_a_ticket_that_takes_up_a_closed_one_says_so_and_each_leads_to_the_other
     assert whys(trace(1, decided)) == [FIRST]
 
 
+def test_a_report_that_says_a_work_is_not_done_says_so_in_its_sentence(decided: Settings) -> None:
+    [sentence] = whys(trace(10, decided))
+    assert sentence.startswith(
+        f"Membuka tiket ini untuk menyusul tiket {no(9)} yang sudah ditutup, karena cocok dengan laporan JAKI tanggal 7"
+        " Oktober pukul 08.00: Jalan Cempaka, kelurahan sama, selisih 2 hari, "
+    )
+    assert sentence.endswith("katanya belum tuntas.")
+
+
 def test_a_report_that_shows_two_tickets_to_be_one_is_named_where_they_met(decided: Settings) -> None:
     found = trace(5, decided)
     first, moved, shown = whys(found)
@@ -120,7 +132,7 @@ def test_what_a_person_decided_is_told_masked_with_what_it_was_before(decided: S
 
 
 def test_thanks_have_no_ticket_and_so_no_sentence(decided: Settings) -> None:
-    assert whys(trace("jaki/app/0/7", decided)) == [None]
+    assert whys(trace("jaki/app/0/9", decided)) == [None]
 
 
 def test_the_sentence_stands_whole_under_each_report_on_a_terminal_and_no_number_of_a_phone(decided: Settings) -> None:

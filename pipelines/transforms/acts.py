@@ -68,6 +68,8 @@ class Acts:
 
     def until(self, arrival: int | None) -> list[Effect]:
         """Apply the decisions before this place in the order (None: all that are left); those that made a ticket."""
+        if not self._asked:
+            return []
         start = len(self.effects)
         while self._asked and (arrival is None or self._asked[0].arrival < arrival):
             self._decide(self._asked.popleft())
@@ -83,9 +85,13 @@ class Acts:
         report = self._by_arrival.get(witness) if witness is not None else None
         return self._where.get(report or first_of(ticket_id), ticket_id)
 
+    def follows(self, ticket_id: str, report_id: str) -> bool:
+        """Whether it must be told (`joined`) of a report that was linked to this ticket."""
+        return ticket_id in self.watched or report_id in self._named
+
     def joined(self, link: Link) -> None:
         """A report was linked. link.ticket_id is where it went, after `ticket_of`."""
-        if link.ticket_id in self.watched or link.report_id in self._named:
+        if self.follows(link.ticket_id, link.report_id):
             self._keep(link)
 
     def watch(self, ticket_id: str, links: Iterable[Link]) -> None:

@@ -23,11 +23,12 @@ LEVELS = ("external_ref", "cited", "same_photo", "same_author_text", "near_text"
 PHOTO, AUTHOR_TEXT, NEAR_TEXT, PLACE_TIME, UNFIXED = (LEVELS.index(name) for name in LEVELS[2:])
 NONE = len(LEVELS)
 POINTS = (
-    "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same", "way_alike", "way_other",
-    "house_same", "house_near", "rt_same", "rt_other", "mark_same", "mark_alike", "mark_other", "kind_first",
-    "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "kind_unknown", "soon", "later", "late", "author",
-    "text_near", "text_some", "unfixed",
+    "point_here", "point_near", "point_within", "point_beyond", "point_far", "area_same", "area_other", "way_same",
+    "way_alike", "way_other", "house_same", "house_near", "rt_same", "rt_other", "mark_same", "mark_alike",
+    "mark_other", "kind_first", "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure",
+    "kind_unknown", "soon", "later", "late", "author", "text_near", "text_some", "unfixed",
 )  # fmt: skip
+_HERE_M = 30.0
 _SLIP, _UNCLEAR = 2, 6  # bits of two names' letters that differ
 _STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
 
@@ -51,8 +52,31 @@ class Likeness:
 
 def compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
     """Rows a of x beside rows b of y."""
-    parts = [_compare(x, a[s : s + _STEP], y, b[s : s + _STEP], matching) for s in range(0, max(len(a), 1), _STEP)]
-    return Likeness(*(np.concatenate([getattr(p, n) for p in parts]) for n in Likeness.__slots__))
+    open_ = np.flatnonzero(~_barred(x, a, y, b))
+    steps = range(0, max(len(open_), 1), _STEP)
+    parts = [_compare(x, a[rows], y, b[rows], matching) for rows in (open_[s : s + _STEP] for s in steps)]
+    found = Likeness(*(np.concatenate([getattr(p, n) for p in parts]) for n in Likeness.__slots__))
+    if len(open_) == len(a):
+        return found
+    none = np.full(len(a), NONE, np.int8), np.zeros(len(a), np.int16), np.zeros(len(a)), np.full(len(a), -1, np.int16)
+    whole = Likeness(*none)
+    for name in Likeness.__slots__:
+        getattr(whole, name)[open_] = getattr(found, name)
+    return whole
+
+
+def _barred(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64]) -> Bools:
+    """Pairs that `evidence` would find spoken against whatever they are about: most of those that share a key, at little
+    cost. Another kelurahan or street bars where not both have a point."""
+    area, other_area = x.area[a], y.area[b]
+    barred = (area != other_area) & (area != 0) & (other_area != 0)
+    way, other_way = x.way[a], y.way[b]
+    named = (way != other_way) & (way != 0) & (other_way != 0)
+    letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
+    barred |= named & ((x.way_kind[a] != y.way_kind[b]) | (letters > _UNCLEAR))
+    barred &= np.isnan(x.x[a]) | np.isnan(y.x[b])
+    rw, other_rw = x.rw_no[a], y.rw_no[b]
+    return barred | ((rw != other_rw) & (rw != 0) & (other_rw != 0))
 
 
 def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
@@ -104,12 +128,12 @@ def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
     place), against (they tell two), kind_other (nothing that both may be about) ..."""
     both = x.kinds[a] * y.kinds[b]
     same_kind, group = both.sum(axis=1), both.argmax(axis=1).astype(np.int16)
-    known: Bools = np.logical_and(x.kinds[a].any(axis=1), y.kinds[b].any(axis=1))
+    known: Bools = np.logical_and(x.top[a] >= 0, y.top[b] >= 0)
     group[same_kind == 0] = -1
     radius, horizon, houses, of_group = (v[group] for v in matching.reach)  # the last stands for: none in common
     apart = np.abs(x.said_at[a] - y.said_at[b]).astype(float)
     shown: dict[str, Any] = {"apart_s": apart, "group": group, "horizon_s": horizon, "group_points": of_group}
-    _kinds(shown, same_kind, x.kinds[a].argmax(axis=1) == y.kinds[b].argmax(axis=1), known)
+    _kinds(shown, same_kind, x.top[a] == y.top[b], known)
     share = apart / horizon
     shown["unfixed"] = x.unfixed[a] != 0
     shown |= {"soon": share <= 0.1, "later": (share > 0.1) & (share <= 0.35), "late": share > 0.35}
@@ -156,11 +180,12 @@ def _places(
     share = metres / (radius + x.spread[a] + y.spread[b])  # NaN compares as false
     near, within, beyond, far = share <= 0.5, (share > 0.5) & (share <= 1), (share > 1) & (share <= 1.6), share > 1.6
     shown |= {
-        "point_near": near, "point_within": within, "point_beyond": beyond, "point_far": far, "area_same": area_same,
-        "area_other": area_other, "way_same": way_same, "way_alike": way_alike, "way_other": way_other,
-        "house_same": house_same & (way | (rt_same & rw_same)), "house_near": house_near, "house_other": house_other,
-        "rt_same": rt_same & rw_same, "rt_other": rt_other, "rw_other": rw_other, "mark_same": mark_same,
-        "mark_alike": mark_alike & ~mark_same, "mark_other": mark_other, "metres": metres,
+        "point_here": metres <= _HERE_M, "point_near": near, "point_within": within, "point_beyond": beyond,
+        "point_far": far, "area_same": area_same, "area_other": area_other, "way_same": way_same,
+        "way_alike": way_alike, "way_other": way_other, "house_same": house_same & (way | (rt_same & rw_same)),
+        "house_near": house_near, "house_other": house_other, "rt_same": rt_same & rw_same, "rt_other": rt_other,
+        "rw_other": rw_other, "mark_same": mark_same, "mark_alike": mark_alike & ~mark_same, "mark_other": mark_other,
+        "metres": metres,
     }  # fmt: skip
     placed = near | within | (way & ~area_other) | (area_same & (mark_same | (rt_same & rw_same)))
     shown["placed"] = placed

@@ -95,7 +95,7 @@ class State:
     shut: set[str] = field(default_factory=set)
     handled: set[str] = field(default_factory=set)
     home: dict[str, str] = field(default_factory=dict)  # report -> ticket as linked, of those that turns name
-    joined: dict[str, list[Row]] = field(default_factory=dict)  # by ticket, since this state began
+    joined: dict[str, list[tuple[str, Link, int]]] = field(default_factory=dict)  # by ticket, since this state began
 
 
 def link(
@@ -129,9 +129,9 @@ def link(
             turn = next(pending)
         _split_off(state, acts, form, report.arrival)
         span = range(starts[n], starts[n + 1])
-        fitting = _fitting(state, acts, span, others, levels, scores, reach, said[n])
-        ranked = [*_by_number(state, acts, report), *fitting]
-        made = next((m for m in ranked if not m.follows), next(iter(ranked), None))
+        fitting = _fitting(state, acts, span, others, levels, scores, reach, said[n]) if span else []
+        ranked = [*_by_number(state, acts, report), *fitting] if report.ref or report.cites else fitting
+        made = next((m for m in ranked if not m.follows), ranked[0]) if ranked else None
         state.ids.append(report.report_id)
         state.arrivals.append(report.arrival)
         state.said.append(said[n])
@@ -142,10 +142,9 @@ def link(
         state.tickets.append(made.ticket_id)
         state.told.append(made.told)
         state.home[report.report_id] = made.ticket_id
-        why = f'{{"lewat":"{made.through}"}}' if made.through not in (None, made.ticket_id) else "{}"
-        row = Row(report.report_id, made.ticket_id, made.level, made.score, why, report.arrival)
-        state.joined.setdefault(made.ticket_id, []).append(row)
-        acts.joined(row)
+        state.joined.setdefault(made.ticket_id, []).append((report.report_id, made, report.arrival))
+        if acts.follows(made.ticket_id, report.report_id):
+            acts.joined(_row(report.report_id, made, report.arrival))
         if made.level != OPENED and any(m.ticket_id != made.ticket_id for m in fitting):
             _bridge(state, acts, report, made, fitting, stored)
         found.append(made)
@@ -156,12 +155,18 @@ def link(
     return found
 
 
+def _row(report_id: str, made: Link, arrival: int) -> Row:
+    why = f'{{"lewat":"{made.through}"}}' if made.through not in (None, made.ticket_id) else "{}"
+    return Row(report_id, made.ticket_id, made.level, made.score, why, arrival)
+
+
 def _opened(state: State, report: Asked, made: Link | None, evidence: int) -> Link:
     ticket = ticket_id_of(report.report_id)
     state.first[ticket] = len(state.ids) - 1
     state.since[ticket] = report.arrival
-    for number in filter(None, (report.ref, ticket_no_of(report.report_id))):
-        state.refs.setdefault(number, ticket)
+    state.refs.setdefault(ticket_no_of(report.report_id), ticket)
+    if report.ref:
+        state.refs.setdefault(report.ref, ticket)
     opened = Link(ticket, OPENED, 1000, told=evidence)
     if made is None:
         return opened
@@ -257,7 +262,7 @@ def _bridge(
         if state.memory.fit([pair for pair in pairs if pair[0] != pair[1]]):
             why = f"laporan {report.report_id} cocok dengan keduanya"
             for one in (older, younger):
-                acts.watch(one, [*stored(one), *state.joined.get(one, ())])
+                acts.watch(one, [*stored(one), *(_row(*made) for made in state.joined.get(one, ()))])
             act_id = short_hash("bridge", older, younger, str(report.arrival))
             at = datetime.fromtimestamp(state.said[here], UTC)
             acts.bridge(Act(report.arrival, act_id, "merge", older, younger, (), None, PIPELINE, why, at))

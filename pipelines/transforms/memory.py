@@ -19,7 +19,7 @@ from pipelines.transforms.matching import Matching
 from pipelines.transforms.traits import Ragged, Traits, concat
 
 _FULL = 1 << 16  # reports on a shelf
-_CHUNK = 1 << 12  # reports whose candidates are found at once; the result does not depend on it
+_CHUNK = 1 << 13  # reports whose candidates are found at once; the result does not depend on it
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ def spans(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.in
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """TRAITS of many reports. kinds: how likely each group of the matching is, shape (reports, groups)."""
+    """TRAITS of many reports. kinds: how likely each group of the matching is, shape (reports, groups); top: the
+    likeliest, -1 for none."""
 
     said_at: NDArray[np.int64]
     x: NDArray[np.float64]
@@ -85,6 +86,7 @@ class Traits:
     unfixed: NDArray[np.int64]
     words: Ragged
     kinds: NDArray[np.float32]
+    top: NDArray[np.int64]
     photos: Ragged
     pictures: Ragged
 
@@ -119,7 +121,8 @@ def traits_of(table: pa.Table | pd.DataFrame, matching: Matching) -> Traits:
     known = np.array([place.get(g, -1) for g in groups.values], dtype=np.int64)
     there = known >= 0  # a group that matching.toml no longer has says nothing
     kinds[groups.owners()[there], known[there]] = shares.values[there]
-    several: list[Any] = [ragged(table["words"]), kinds, ragged(table["photos"]), ragged(table["pictures"])]
+    top = np.where(kinds.any(axis=1), kinds.argmax(axis=1), -1)
+    several: list[Any] = [ragged(table["words"]), kinds, top, ragged(table["photos"]), ragged(table["pictures"])]
     return Traits(*single, *several)
 
 

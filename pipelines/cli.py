@@ -132,7 +132,8 @@ def _run(settings: Settings, *, as_json: bool, **what: Any) -> None:
 def _print_figures(settings: Settings, result: RunResult) -> None:
     """Top categories and channels of the newest month, and where everything lies."""
     from pipelines import console
-    from pipelines.trace import open_snapshot, top
+    from pipelines.published import open_snapshot
+    from pipelines.trace import top
 
     if not settings.analytics.exists():
         return
@@ -216,10 +217,14 @@ def trace(
 ) -> None:
     """Walk from a figure to the tickets and messages behind it, or from a message to every figure that counts it.
 
+    Under each report stands in a sentence why it is in its ticket; of a ticket, those merged into it and those that it
+    follows or that follow it.
+
     Examples: `kanal trace top_categories --where month=2026-05,category=jalan`,
     `kanal trace KN-7W2K-0Q9Z-A1B2`, `kanal trace JK2306180342`, `kanal trace jaki/app/0/17`
     """
     from pipelines import console
+    from pipelines.console_links import print_walk
     from pipelines.trace import Walked, trace_thing
 
     with told():
@@ -227,9 +232,7 @@ def trace(
     if as_json:
         console.print_json(walked.as_dict())
         return
-    for title, columns, rows in walked.tables:
-        console.out.print(console.table(title, columns, rows))
-        console.out.print()
+    print_walk(walked)
 
 
 @app.command()

@@ -1,11 +1,17 @@
-"""What `kanal link evaluate` prints: how well tickets meet incidents, and where they do not."""
+"""What `kanal link evaluate` prints: how well tickets meet incidents, and where they do not; and what `kanal trace` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+from rich.text import Text
 
 from pipelines.console import out, show, table
+
+if TYPE_CHECKING:
+    from pipelines.trace import Walked
 
 _SOME = 6  # parts of a ticket or incident named in a line; --json has all
 
@@ -96,3 +102,22 @@ def _more(count: int) -> str:
 
 def _share(value: float) -> str:
     return show(f"{value:.4f}")
+
+
+def print_walk(walked: Walked) -> None:
+    """A walk, a table a part; messages in blocks, each with the sentence that says why its report is in its ticket."""
+    for title, columns, rows in walked.tables:
+        if "because" in columns:
+            out.print(title, style="bold")
+            for row in rows:
+                _print_message(dict(zip(columns, row, strict=True)))
+        else:
+            out.print(table(title, columns, rows))
+        out.print()
+
+
+def _print_message(row: dict[str, Any]) -> None:
+    words = [row.pop("text", None), row.pop("because")]
+    out.print(Text("  ".join(map(str, filter(None, row.values())))), style="dim", soft_wrap=True)
+    for line in filter(None, words):
+        out.print(Padding(Text(line), (0, 0, 0, 4), expand=False))

@@ -384,7 +384,11 @@ TICKETS = _schema(
     _field("suggested_unit", TEXT, "The machine's later opinion, once frozen"),
     _field("suggested_kelurahan_code", TEXT, "The machine's later opinion, once frozen"),
     _field("superseded_by", TEXT, "Ticket that has its first report now, as the two became one; null: none"),
-    _field("follows", TEXT, "Closed ticket whose matter it takes up again; null: none"),
+    _field(
+        "follows",
+        TEXT,
+        "Closed ticket whose matter it takes up again: its first report matched that one and none that was open; null: none",
+    ),
     _field("first_report_id", TEXT, "Its first report", null=False),
     _field("first_arrival", BIG, "Place of its first report in the recorded order", null=False),
     _field("version", INT, "Counts every change; monotone", null=False),

@@ -43,6 +43,9 @@ _TYPES = {
     TIME: "time, UTC",
     BYTES: "bytes",
     TEXTS: "list of texts",
+    pa.list_(INT): "list of integers",
+    pa.list_(BIG): "list of integers, 64 bits",
+    pa.list_(REAL): "list of numbers",
 }
 
 _HEAD = """\

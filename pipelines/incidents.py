@@ -21,8 +21,8 @@ import pyarrow as pa
 from pipelines import agreement, history
 from pipelines.contracts import report_id_of
 from pipelines.errors import PermanentError, SettingsError
+from pipelines.published import ask, open_snapshot
 from pipelines.settings import Settings
-from pipelines.trace import ask, open_snapshot
 
 _TRUTH = ("report_id", "channel", "stream", "source_ref", "incident", "role", "copy_of")
 _NAMES = ("report_id", "channel", "stream", "source_ref")

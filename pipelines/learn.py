@@ -276,7 +276,7 @@ FROM tickets WHERE status = 'selesai' AND place_method <> 'learned' ORDER BY ope
 
 def _snapshot(settings: Settings) -> list[_Row]:
     """Finished tickets. What resolved reports alone placed is left out: it must not teach itself."""
-    from pipelines.trace import ask, open_snapshot
+    from pipelines.published import ask, open_snapshot
 
     with open_snapshot(settings) as con:
         found = ask(con, _TICKETS)

@@ -165,7 +165,7 @@ def _to_remember(
 
 _SAID = {
     "area_same": "kelurahan", "house_same": "nomor_rumah", "rt_same": "rt_rw", "mark_same": "patokan", "author": "pelapor",
-    "photo": "foto",
+    "photo": "foto", "unfixed": "belum_tuntas",
 }  # fmt: skip
 
 

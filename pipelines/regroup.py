@@ -19,11 +19,11 @@ from pipelines.contracts import LANDED, Message, ticket_no_of
 from pipelines.errors import PermanentError, RejectedMessage
 from pipelines.flow import utc_now
 from pipelines.moves import acts_of, asked_of
+from pipelines.published import Rows, ask, open_snapshot
 from pipelines.review import land, signed, sound
 from pipelines.settings import Settings
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sources import acts as source
-from pipelines.trace import Rows, ask, open_snapshot
 from pipelines.transforms.act_shapes import Asked, Done, Refused, first_of
 from pipelines.transforms.acts import Acts
 

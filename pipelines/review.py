@@ -24,11 +24,12 @@ from pipelines.errors import PermanentError
 from pipelines.flow import new_run_id, utc_now
 from pipelines.history import separator
 from pipelines.knowledge import Knowledge
+from pipelines.published import Rows, ask, open_snapshot
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
 from pipelines.sinks.marts import MARTS
 from pipelines.sources import decisions
-from pipelines.trace import Rows, ask, open_snapshot, user_name
+from pipelines.trace import user_name
 from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import join
 from pipelines.transforms.redact import mask

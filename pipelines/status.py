@@ -12,9 +12,9 @@ from typing import Any
 from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
 from pipelines.heads import costs_of, late_gaps
+from pipelines.published import ask, open_snapshot
 from pipelines.settings import Settings
 from pipelines.sinks.landing import Landing
-from pipelines.trace import ask, open_snapshot
 
 _LOADED = """
 SELECT b.channel, b.stream, max(b.sequence) AS sequence, sum(b.messages)::BIGINT AS messages,

@@ -11,7 +11,6 @@ import getpass
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +19,15 @@ from typing import Any
 import duckdb
 import orjson
 
+from pipelines import kinship
 from pipelines.contracts import WIB
 from pipelines.errors import PermanentError
 from pipelines.flow import utc_now
+from pipelines.published import Rows, ask, open_snapshot
 from pipelines.settings import Settings
-from pipelines.sinks import duck
 from pipelines.sinks.landing import BatchRef, Landing
 from pipelines.sinks.marts import FIGURES, MARTS, lineage
 
-Rows = list[dict[str, Any]]
 _TICKET = (
     "ticket_no", "external_ref", "emergency_label", "status", "category", "unit", "agency_source", "route_rule", "kelurahan",
     "report_count", "opened_at",
@@ -37,6 +36,7 @@ _MESSAGE = ("message", "report_id", "ticket_no", "link_level", "occurred_at", "t
 _NUMBER = re.compile(r"[0-9]{1,9}")  # as they fit the columns
 _AS_MESSAGE = "concat_ws('/', r.channel, r.stream, r.sequence, r.row) AS message"
 _VERBATIM = "verbatim"
+BECAUSE = "because"  # of a message: why its report is in its ticket
 _NEXT = re.compile(r",(?=\s*\w+\s*=)")  # names of units hold commas of their own
 _SHOWN = 90  # characters of a text in a table; --json has it whole
 
@@ -53,40 +53,14 @@ class Walked:
         for title, rows in self.parts.items():
             columns = tuple(rows[0]) if rows else ("nothing",)
             most = None if title == _VERBATIM else _SHOWN  # who asks for payloads wants them whole
-            yield title, columns, [[_short(row.get(c), most) for c in columns] for row in rows]
+            yield (
+                title,
+                columns,
+                [[_short(row.get(c), None if c == BECAUSE else most) for c in columns] for row in rows],
+            )
 
     def as_dict(self) -> dict[str, Rows]:
         return self.parts
-
-
-@contextmanager
-def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The newest published snapshot, read-only: a load or a publication is never held up."""
-    if not settings.analytics.exists():
-        raise PermanentError(f"no snapshot at {settings.analytics} yet; run: kanal run")
-    unreadable = f"the snapshot {settings.analytics} cannot be read; run: kanal run"
-    try:
-        con = duckdb.connect(str(settings.analytics.resolve()), read_only=True)
-    except duckdb.Error as error:
-        raise PermanentError(unreadable) from error
-    try:
-        yield con
-    except (duckdb.CatalogException, duckdb.BinderException) as error:
-        raise PermanentError(
-            f"the snapshot {settings.analytics} was made by another version of Kanal; run: kanal run"
-        ) from error
-    except duckdb.Error as error:
-        if not duck.of_the_file(error):
-            raise
-        raise PermanentError(unreadable) from error
-    finally:
-        con.close()
-
-
-def ask(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-    """Rows of a query as dicts; times aware."""
-    found: Rows = con.sql(sql, params=list(parameters)).to_arrow_table().to_pylist()
-    return found
 
 
 def top(con: duckdb.DuckDBPyConnection, mart: str, label: str, most: int = 8) -> tuple[str, list[list[Any]]]:
@@ -114,6 +88,11 @@ def trace_thing(settings: Settings, what: str, *, where: str | None, limit: int,
             raise PermanentError(f"--where goes with a mart, not with {what!r}; marts: {', '.join(FIGURES)}")
         else:
             walked = _from_thing(con, what, limit)
+        told = kinship.reasons(
+            con, [row["report_id"] for row in walked.parts["messages"] if "report_id" in row], settings
+        )
+        for row in walked.parts["messages"]:
+            row[BECAUSE] = told.get(row.get("report_id", ""))
     if verbatim:
         walked.parts[_VERBATIM] = _verbatim(settings, what, where, walked.parts["messages"])
     return walked
@@ -238,7 +217,12 @@ def _around(con: duckdb.DuckDBPyConnection, condition: str, parameters: Sequence
                 # What a figure has no value for cannot be asked for by value: the rest leads there too.
                 line = ",".join(f"{k}={v}" for k, v in row.items() if v is not None)
                 figures += [{"figure": name, "where": line}] if line else []
-    decided = ({"decisions": decisions} if decisions else {}) | ({"ticket decisions": regrouped} if regrouped else {})
+    told = {
+        "decisions": decisions,
+        "ticket decisions": regrouped,
+        "related tickets": kinship.related(con, parameters[0], limit),
+    }
+    decided = {title: rows for title, rows in told.items() if rows}
     return Walked({"tickets": tickets, "history": history} | decided | {"messages": messages, "counted in": figures})
 
 

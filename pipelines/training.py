@@ -141,7 +141,7 @@ def rows_of_corrections(settings: Settings) -> Corrections:
     Of several decisions on one report the newest that names a head counts for it. Ids that models/ no longer has are
     passed over.
     """
-    from pipelines.trace import ask, open_snapshot
+    from pipelines.published import ask, open_snapshot
 
     if not settings.analytics.exists():
         return Corrections()

@@ -24,13 +24,9 @@ from tests.made_up import HEADER
 
 START = datetime.fromisoformat("2026-10-01T01:00:00+00:00")
 CRM = Stream("_crm", "status_events", "feedback", {})
-HOLE = {
-    "isi": "Jalan berlubang cukup dalam, sudah ada motor jatuh",
-    "kategori": "Jalan",
-    "kelurahan": "Gelora",
-    "lon": "106.8",
-}
-STEP = 0.0002  # degrees, 22 m: neighbours are within the 30 m of `jalan`, the next but one are not
+HOLE = {"isi": "Jalan berlubang cukup dalam, sudah ada motor jatuh", "kategori": "Jalan", "lon": "106.8"}
+STEP = 0.000045  # degrees, 5 m: one step up the street is the same hole, a thousand are another part of the city
+FAR = 1000
 
 
 def report_of(number: int) -> str:
@@ -55,7 +51,7 @@ class City:
     cells: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def say(self, number: int, *, at: int = 0, **cells: str) -> str:
-        """A pothole reported `at` steps up the street; a number that was used is an edit of that report."""
+        """A hole in the street `at` steps up; a number that was used is an edit of that report."""
         place = {"lat": f"{-6.2 + at * STEP:.6f}"} if number not in self.cells else {}
         now = self.now
         row = self.cells.get(number, HOLE | {"tanggal": now.strftime("%d/%m/%Y %H:%M")}) | place | cells

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.acts_world import City, city, loaded, no_of, report_of, ticket_of
+from tests.acts_world import FAR, City, city, loaded, no_of, report_of, ticket_of
 from tests.conftest import _settings as settings_in
 from tests.made_up import JAKI
 
@@ -46,7 +46,7 @@ class Teller:
     def say(self, cluster: int, at: int) -> None:
         self.told += 1
         self.of[cluster].append(self.told)
-        self.town.say(self.told, at=cluster * 10 + at)
+        self.town.say(self.told, at=cluster * FAR + at)
 
     def first(self, cluster: int) -> str:
         return T(self.of[cluster][0])
@@ -60,7 +60,9 @@ class Teller:
     def cite(self, number: int) -> None:
         """A vague report far away that belongs to a ticket by the number it cites alone."""
         self.told += 1
-        self.town.say(self.told, at=500, isi=f"Menyusul laporan {no_of(self.any(number))}, mohon dicek", kategori="")
+        self.town.say(
+            self.told, at=9 * FAR, isi=f"Menyusul laporan {no_of(self.any(number))}, mohon dicek", kategori=""
+        )
 
     def edit(self, number: int, name: str, value: int) -> None:
         values = {"isi": WORDS, "kategori": ("", "Pohon", "Jalan"), "status": ("", "Proses", "Selesai")}

@@ -22,6 +22,7 @@ from pipelines.audit import audit
 from pipelines.cli import app
 from pipelines.defs import backlog
 from pipelines.errors import PermanentError, SettingsError
+from pipelines.published import open_snapshot
 from pipelines.rebuild import rebuild
 from pipelines.settings import Media as FetchRules
 from pipelines.settings import Settings
@@ -31,7 +32,7 @@ from pipelines.sinks.media import Media
 from pipelines.sinks.warehouse import open_warehouse
 from pipelines.sources.pictures import phash_of
 from pipelines.status import status
-from pipelines.trace import open_snapshot, trace_thing
+from pipelines.trace import trace_thing
 from tests.conftest import stream_toml
 from tests.made_up import HEADER, JAKI, KELURAHAN, ROWS, write
 from tests.pictures import picture, scene

@@ -31,6 +31,9 @@ Make = Callable[..., Settings]
 NUMBERS = ("JK2610010001", "JK2610010002", "JK2610020003", "JK2610020004", "JK2610030005")
 HOLE, JOINED, LAMP, WASTE, THANKS = (report_id_of("jaki", "app", number) for number in NUMBERS)
 HOLE_NO, JOINED_NO, LAMP_NO, WASTE_NO = map(ticket_no_of, (HOLE, JOINED, LAMP, WASTE))
+SCHOOL = ROWS[1] | {"lat": "-6.220000", "kelurahan": ""}
+# It is of the first report's ticket because it cites its number.
+TOLD = (ROWS[0], SCHOOL | {"isi": f"Menyusul {HOLE_NO}: {SCHOOL['isi']}"}, *ROWS[2:])
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
 WHY = ("--reason", "sudah dicek")
 
@@ -55,7 +58,7 @@ def landed(settings: Settings) -> list[int]:
 
 
 def _ran(place: Path, make: Make) -> Settings:
-    write(place / "jaki" / "oktober.csv", ROWS)
+    write(place / "jaki" / "oktober.csv", TOLD)
     settings = make(JAKI)
     assert not flow.run(settings, now=lambda: NOW).failures
     return settings
@@ -147,17 +150,9 @@ def test_a_rebuild_and_later_reports_find_what_people_decided(tmp_path: Path, ra
     told(ran, "ticket", "split", HOLE_NO, JOINED, *WHY)
     told(ran, "ticket", "merge", LAMP_NO, WASTE_NO, *WHY)
     flow.run(ran)
-    near = {
-        "tanggal": "02/10/2026 09:00",
-        "kategori": "Jalan",
-        "lat": "-6.200300",
-        "lon": "106.800040",
-        "kelurahan": "Gelora",
-    }
-    edited = ROWS[1] | {"isi": "Sudah ditambal, tapi buruk", "diubah": "04/10/2026 10:00"}
-    write(
-        tmp_path / "jaki" / "later.csv", [near | {"nomor": "JK2610040009", "isi": "Aspal hancur dekat sekolah"}, edited]
-    )
+    another = SCHOOL | {"nomor": "JK2610040009", "tanggal": "02/10/2026 09:00", "pelapor": "", "hp": ""}
+    edited = TOLD[1] | {"isi": "Sudah ditambal, tapi buruk", "diubah": "04/10/2026 10:00"}
+    write(tmp_path / "jaki" / "later.csv", [another, edited])
     flow.run(ran)
     later = report_id_of("jaki", "app", "JK2610040009")
     assert asked(ran, f"SELECT ticket_id FROM links WHERE report_id = '{later}'") == [(f"t{JOINED}",)]
@@ -185,7 +180,7 @@ def test_decisions_reach_a_crm_in_postgresql(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KANAL_TEST_CRM", postgres_url)
-    write(tmp_path / "jaki" / "oktober.csv", ROWS)
+    write(tmp_path / "jaki" / "oktober.csv", TOLD)
     settings = make_settings('[crm]\nurl_env = "KANAL_TEST_CRM"\n' + JAKI)
     flow.run(settings, now=lambda: NOW)
 

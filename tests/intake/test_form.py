@@ -25,10 +25,10 @@ from PIL import Image
 from pipelines import flow
 from pipelines.contracts import Attachment, Draft, Message, Stream, report_id_of
 from pipelines.errors import FilteredMessage, RejectedMessage
+from pipelines.published import ask, open_snapshot
 from pipelines.settings import Settings
 from pipelines.sources import form
 from pipelines.sources.pictures import phash_of
-from pipelines.trace import ask, open_snapshot
 from tests.conftest import stream_toml
 from tests.intake.conftest import SECRETS, UNLIMITED, by_partner, write_settings
 from tests.peers.chromium import Page, browser

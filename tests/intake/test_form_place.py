@@ -17,10 +17,10 @@ import shapely
 from pipelines import flow, places
 from pipelines.audit import audit
 from pipelines.contracts import Attachment
+from pipelines.published import ask, open_snapshot
 from pipelines.settings import Settings
 from pipelines.sinks.warehouse import open_warehouse
 from pipelines.sources import form
-from pipelines.trace import ask, open_snapshot
 from tests.conftest import stream_toml
 from tests.intake.conftest import UNLIMITED
 from tests.intake.test_form import SAID, SECRET, STREAM, TOO_FAST, Site, photo

@@ -105,6 +105,8 @@ class Matching:
             if len(self._looked) > 1 << 18:
                 self._looked.clear()
             bare = _bare(word)
+            if bare not in self._parts and word in self._parts:
+                bare = word  # "bangku" is no "bang"
             known = self._looked[word] = Word(
                 hashed(word) >> 32,
                 bare,
@@ -136,6 +138,10 @@ class Matching:
     @cached_property
     def _looked(self) -> dict[str, Word]:
         return {}
+
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        return frozenset(part for word in self.words for part in word.split())
 
     @cached_property
     def _begins(self) -> frozenset[str]:

@@ -29,14 +29,18 @@ _WORDS = "motor mobil malam siang gelap hujan tolong segera ditambal resah besar
 def rows(rng: random.Random, count: int, days: float = 20) -> list[Row]:
     """Reports in the order in which they arrive, which is not quite that in which they were said."""
 
+    pick = rng.choice
+
     def one(n: int) -> Row:
-        pick, placed = rng.choice, rng.random() < 0.6
+        placed = rng.random() < 0.6
         return report(
-            pick(_TEXTS) if rng.random() < 0.3 else " ".join(rng.sample(_WORDS, 6)), hours=max(0.0, 24 * days * n / count + rng.uniform(-6, 6)), kind=pick(("jalan", "jalan", "banjir", "pohon", None)),
+            pick(_TEXTS) if rng.random() < 0.3 else " ".join(rng.sample(_WORDS, 6)),
+            hours=max(0.0, 24 * days * n / count + rng.uniform(-6, 6)), kind=pick(("jalan", "jalan", "banjir", "pohon", None)),
             author_key=pick((None, "a", "b", "c")), kelurahan_code=pick((GELORA, GELORA, None, SENAYAN)),
             street=pick((None, None, "jalan kenanga", "jalan knanga", "gang mawar")), landmark=pick((None, None, "masjid nurul")),
             house_number=pick((None, None, None, "4", "60")), rt=pick((None, 1)), rw=pick((None, None, 3)),
-            lat=-6.2 + rng.randrange(6) * 20 / M_LAT if placed else None, lon=106.8 + rng.randrange(3) * 20 / M_LON if placed else None,
+            lat=-6.2 + rng.randrange(6) * 20 / M_LAT if placed else None,
+            lon=106.8 + rng.randrange(3) * 20 / M_LON if placed else None,
             accuracy_m=pick((5, 10, None)), files=[{"sha256": pick("pq")}] if rng.random() < 0.05 else [],
         )  # fmt: skip
 
@@ -145,10 +149,9 @@ def plain(crowd: Crowd, matching: Matching = MATCHING) -> Linked:
     witness: list[set[str] | None] = []  # kinds of evidence told on the way to it; None: no witness
     first: dict[str, int] = {}
     refs: dict[str, str] = {}
-    stands = lambda ticket: now[number_of(ticket)]  # noqa: E731  where a ticket's first report is
     links, shut, handled, turns = [], set[str](), set[str](), list(crowd.turns)
-    for n, report in enumerate(crowd.asked):
-        while turns and turns[0].arrival < report.arrival:
+    for n, asked in enumerate(crowd.asked):
+        while turns and turns[0].arrival < asked.arrival:
             turn = turns.pop(0)
             ticket = turn.ticket_id or now[number_of(ticket_id_of(turn.report_id or ""))]
             handled.add(ticket)
@@ -157,20 +160,22 @@ def plain(crowd: Crowd, matching: Matching = MATCHING) -> Linked:
         fitting: dict[str, Link] = {}
         for level, score, m, reach in like[n]:
             ticket = now[m]
-            if LEVELS[level] == "place_time" and (
+            if LEVELS[level] == "unfixed" and ticket not in shut:
+                continue
+            if LEVELS[level] in ("place_time", "unfixed") and (
                 witness[m] is None or abs(x.said_at[n] - x.said_at[first[ticket]]) > reach
             ):
                 continue
             follows = ticket if ticket in shut else None
             fitting.setdefault(ticket, Link(ticket, LEVELS[level], -score, m, links[m].ticket_id, follows=follows))
         numbered = []
-        if report.ref in refs:
+        if asked.ref in refs:
             numbered.append(
-                Link(stands(refs[report.ref]), "external_ref", 1000, through=refs[report.ref], number=report.ref)
+                Link(now[number_of(refs[asked.ref])], "external_ref", 1000, through=refs[asked.ref], number=asked.ref)
             )
-        for number in report.cites:
+        for number in asked.cites:
             if number in refs:
-                ticket = stands(refs[number])
+                ticket = now[number_of(refs[number])]
                 follows = ticket if ticket in shut else None
                 through = None if follows else refs[number]
                 numbered.append(Link(ticket, "cited", 1000, -1, through, number, follows))
@@ -178,11 +183,9 @@ def plain(crowd: Crowd, matching: Matching = MATCHING) -> Linked:
         chosen = next((m for m in ranked if not m.follows), None)
         if chosen is None:
             about = ranked[0] if ranked else Link("", "", 0)
-            chosen = Link(
-                ticket_id_of(report.report_id), "opened", 1000, about.other, None, about.number, about.follows
-            )
+            chosen = Link(ticket_id_of(asked.report_id), "opened", 1000, about.other, None, about.number, about.follows)
             first[chosen.ticket_id] = n
-            for number in (report.ref, ticket_no_of(report.report_id)):
+            for number in (asked.ref, ticket_no_of(asked.report_id)):
                 refs.setdefault(number or "", chosen.ticket_id)
             refs.pop("", None)
             witness.append(told[n])

@@ -197,6 +197,8 @@ def test_what_a_report_is_about_follows_label_model_and_words_each_for_its_weigh
 
 def test_a_word_written_twice_or_with_an_ending_says_the_same() -> None:
     assert kinds("lampunya") == kinds("lampu") == kinds("lampu2") == kinds("lampuuu") == kinds("lampu lampu")
+    assert "hijau" in kinds("bangku")  # no ending of ours
+    assert kinds("bang") == {}
 
 
 def test_a_group_that_matching_no_longer_has_says_nothing() -> None:

@@ -24,7 +24,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 GELORA, SENAYAN = "31.71.07.1001", "31.74.07.1002"
 AREAS = {GELORA: "gelora", SENAYAN: "senayan"}
 PLACE = {"lat": -6.2, "lon": 106.8, "kelurahan_code": GELORA}
-_COLUMNS = pa.schema([REPORTS.field(name) for name in traits._READ])
+_COLUMNS = pa.schema([REPORTS.field(name) for name in traits.READ])
 
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from pipelines.transforms.memory import Memory
 from pipelines.transforms.traits import READ, ragged, traits_of
 
 _READ_AT_ONCE = 10_000
-_COLUMNS = list(dict.fromkeys((*READ, "report_id", "external_ref", "arrival", "kind")))
+KEPT = list(dict.fromkeys((*READ, "report_id", "external_ref", "arrival", "kind")))
 
 
 def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) -> list[str]:
@@ -31,10 +31,10 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
     processes that read what is compared out of the reports, as refining does. Thanks get no ticket from Kanal: here
     each is its own.
     """
-    matching = _known().matching
+    matching = known().matching
     state, acts, tickets = State(Memory(matching)), Acts(), dict[str, str]()
-    linkable = reports.loc[reports["kind"] != "appreciation", _COLUMNS]
-    for table in _groups(linkable, group_rows, workers):
+    linkable = reports.loc[reports["kind"] != "appreciation", KEPT]
+    for _, table in prepared(linkable, group_rows, workers):
         ids, arrivals = table["report_id"].to_pylist(), table["arrival"].to_pylist()
         refs, cites = table["external_ref"].to_pylist(), table["cites"].to_pylist()
         asked = list(map(Asked, arrivals, ids, refs, cites))
@@ -49,19 +49,20 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
     ]
 
 
-def _groups(reports: pd.DataFrame, rows: int, workers: int) -> Iterator[pa.Table]:
-    """The reports with the columns of refine.LINKING, so many at a time."""
+def prepared(reports: pd.DataFrame, rows: int, workers: int) -> Iterator[tuple[int, pa.Table]]:
+    """(number of the first, the reports with the columns of refine.LINKING), so many at a time; of reports KEPT is read."""
     starts = range(0, len(reports), min(_READ_AT_ONCE, rows))
     parts = (pa.Table.from_pandas(reports.iloc[s : s + starts.step], preserve_index=False) for s in starts)
     waiting: list[pa.Table] = []
+    begin = 0
     with ProcessPoolExecutor(workers) as pool:
         for part in map(_read, parts) if workers == 1 else _bounded(pool, parts, 2 * workers):
             waiting.append(part)
             if sum(p.num_rows for p in waiting) >= rows:
-                yield pa.concat_tables(waiting)
-                waiting = []
+                yield begin, pa.concat_tables(waiting)
+                begin, waiting = begin + sum(p.num_rows for p in waiting), []
     if waiting:
-        yield pa.concat_tables(waiting)
+        yield begin, pa.concat_tables(waiting)
 
 
 def _bounded(pool: ProcessPoolExecutor, parts: Iterator[pa.Table], ahead: int) -> Iterator[pa.Table]:
@@ -75,12 +76,12 @@ def _bounded(pool: ProcessPoolExecutor, parts: Iterator[pa.Table], ahead: int) -
 
 
 def _read(part: pa.Table) -> pa.Table:
-    said = for_linking(to_frame(part), _known())
+    said = for_linking(to_frame(part), known())
     kept = part.select(["report_id", "external_ref", "arrival"])
     return pa.table([*kept.columns, *said.columns], names=[*kept.column_names, *said.column_names])
 
 
 @cache
-def _known() -> knowledge.Knowledge:
+def known() -> knowledge.Knowledge:
     here = default_models_dir()
     return knowledge.load(Settings(here, here, here, ()))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.told import GELORA, MATCHING, PLACE, SENAYAN, Row, met, report, shown
+from pipelines.transforms import likeness
+from tests.transforms.told import GELORA, MATCHING, PLACE, SENAYAN, Row, met, read, report, shown
 
 LONG = "sudah seminggu warga mengeluh karena belum ada petugas yang datang ke sini"
 
@@ -174,3 +176,11 @@ def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter
         assert level is None
     if seen["kind_other"]:
         assert level in (None, "same_photo", "unfixed")
+
+
+@given(rows, rows)
+@settings(max_examples=300)
+def test_what_is_left_out_before_it_is_compared_is_what_would_be_against(one: Row, other: Row) -> None:
+    x = read(one, other)
+    left_out = likeness._barred(x, np.array([0]), x, np.array([1]))[0]
+    assert not left_out or shown(one, other)["against"]

@@ -80,9 +80,11 @@ def test_a_pair_shows_what_both_say_and_nothing_else(
 @pytest.mark.parametrize(
     ("metres", "seen"),
     [
-        (0, {"point_near", "placed"}),
-        (19, {"point_near", "placed"}),
-        (21, {"point_within", "placed"}),
+        (0, {"point_here", "point_near", "placed"}),
+        (19, {"point_here", "point_near", "placed"}),
+        (21, {"point_here", "point_within", "placed"}),
+        (29, {"point_here", "point_within", "placed"}),
+        (31, {"point_within", "placed"}),
         (39, {"point_within", "placed"}),
         (41, {"point_beyond"}),
         (63, {"point_beyond"}),

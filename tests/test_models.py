@@ -281,13 +281,13 @@ def test_words_of_matters_are_found_as_they_are_written_and_named_once_a_group(s
     for group, lists in toml("matters.toml").items():
         words = [*lists.get("words", ()), *lists.get("weak", ())]
         assert [w for w, n in Counter(words).items() if n > 1] == [], group
-        assert [w for w in words if group not in matching.spoken_of([matching.look(x) for x in w.split()])] == [], group
+        assert [w for w in words if group not in matching.heard(w.split()).spoken] == [], group
 
 
 def test_phrases_of_unfixed_work_are_found_as_they_are_written(settings: Settings) -> None:
     matching = known.load(settings).matching
     phrases_of = toml("matching.toml")["words"]["unfixed"]
-    assert [p for p in phrases_of if not matching.says_unfixed([matching.look(w) for w in p.split()], p.split())] == []
+    assert [p for p in phrases_of if not matching.heard(p.split()).unfixed] == []
     assert [p for p in phrases_of if p != " ".join(fold_label(p).split())] == []
 
 

@@ -52,7 +52,8 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
 def prepared(reports: pd.DataFrame, rows: int, workers: int) -> Iterator[tuple[int, pa.Table]]:
     """(number of the first, the reports with the columns of refine.LINKING), so many at a time; of reports KEPT is read."""
     starts = range(0, len(reports), min(_READ_AT_ONCE, rows))
-    parts = (pa.Table.from_pandas(reports.iloc[s : s + starts.step], preserve_index=False) for s in starts)
+    whole = pa.Table.from_pandas(reports, preserve_index=False)
+    parts = (whole.slice(start, starts.step) for start in starts)
     waiting: list[pa.Table] = []
     begin = 0
     with ProcessPoolExecutor(workers) as pool:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +55,16 @@ class Word(NamedTuple):
     begins: bool
     unfixed: bool
     beside: bool
+
+
+class Heard(NamedTuple):
+    """numbers: hashes of the words, rising; spoken: group -> how much of the words speak of it; beside: a place may be named
+    by what it lies beside; unfixed: a work called done is not."""
+
+    numbers: list[int]
+    spoken: Mapping[str, float]
+    beside: bool
+    unfixed: bool
 
 
 @lru_cache(maxsize=1 << 18)
@@ -117,23 +126,27 @@ class Matching:
             )
         return known
 
-    def spoken_of(self, words: Sequence[Word]) -> dict[str, float]:
-        """group -> how much of a text's words speak of it."""
-        said = {word.bare: (1.0, word.hit) for word in words if word.hit}
-        for one, two in pairwise(words):
-            if one.begins and (hit := self.words.get(both := f"{one.bare} {two.bare}")):
+    def heard(self, words: Sequence[str]) -> Heard:
+        """What the folded words of a text say, in one pass."""
+        looked, look = self._looked, self.look
+        numbers, said = set[int](), dict[str, tuple[float, Mapping[str, float]]]()
+        beside, unfixed, begun = False, False, ""
+        for n, spelt in enumerate(words):
+            word = looked.get(spelt) or look(spelt)
+            numbers.add(word.number)
+            if word.hit:
+                said[word.bare] = (1.0, word.hit)
+            if begun and (hit := self.words.get(both := f"{begun} {word.bare}")):
                 said[both] = (1.5, hit)  # two words say more than one
-        found: dict[str, float] = {}
+            begun = word.bare if word.begins else ""
+            beside = beside or word.beside
+            if word.unfixed and not unfixed:
+                unfixed = any(words[n : n + len(phrase)] == phrase for phrase in self._unfixed[spelt])
+        spoken: dict[str, float] = {}
         for weight, hit in said.values():
             for group, share in hit.items():
-                found[group] = found.get(group, 0.0) + weight * share / len(hit)
-        return found
-
-    def says_unfixed(self, words: Sequence[Word], spelt: Sequence[str]) -> bool:
-        for n, word in enumerate(words):
-            if word.unfixed and any(spelt[n : n + len(phrase)] == phrase for phrase in self._unfixed[spelt[n]]):
-                return True
-        return False
+                spoken[group] = spoken.get(group, 0.0) + weight * share / len(hit)
+        return Heard(sorted(numbers), spoken, beside, unfixed)
 
     @cached_property
     def _looked(self) -> dict[str, Word]:

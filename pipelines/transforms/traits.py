@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.contracts import TRAITS, column
-from pipelines.transforms.matching import Matching, Word, hashed
+from pipelines.transforms.matching import Matching, hashed
 
 _CITED = re.compile(r"\b(?:JK\d{10}|KN-[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})\b", re.I)
 _WORDS = re.compile(r"[^a-z0-9]+")
@@ -35,6 +35,7 @@ _SINGLE = tuple(f.name for f in TRAITS if not pa.types.is_list(f.type))
 M_LAT = 111_195.0  # metres in a degree
 M_LON = M_LAT * 0.9942  # at 6.2 degrees south
 _FAR = 1_000.0
+_LEAST, _MOST = 0.02, 4  # of a group's share, and groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +187,16 @@ READ = (
 def _of_one(
     r: Mapping[str, Any], groups: Mapping[str, str], areas: Mapping[str, str], matching: Matching
 ) -> tuple[Any, ...]:
-    spelt = fold(r["text"]).split()
-    words = [matching.look(word) for word in spelt]
+    heard = matching.heard(fold(r["text"]).split())
     x, y, spread = _point(r, matching)
     way = _way(r, areas, matching)
-    mark, more = _mark(r, words, matching)
-    found = _kinds(r, words, groups, matching)
+    mark, more = _mark(r, matching, beside=heard.beside)
+    found = _kinds(r, heard.spoken, groups, matching)
     files = orjson.loads(r["attachments"]) if r["attachments"] not in (None, "[]") else []
     return (
         int(r["occurred_at"].timestamp()), x, y, spread, _code(r["kelurahan_code"]), hashed(way), *_alike(way),
         _first_number(r["house_number"]), hashed(r["block"]), r["rt"] or 0, r["rw"] or 0, hashed(mark), hashed(more),
-        hashed(r["author_key"]), int(matching.says_unfixed(words, spelt)), sorted({word.number for word in words}),
+        hashed(r["author_key"]), int(heard.unfixed), heard.numbers,
         list(found), list(found.values()),
         sorted({hashed(f["sha256"]) for f in files if f.get("sha256")}),
         sorted({_signed(int(f["phash"], 16)) for f in files if f.get("phash")}),
@@ -263,9 +263,9 @@ def _alike(way: str | None) -> tuple[int, int, int]:
     return hashed(f"{kind} {consonants} {numerals}"), hashed(f"{kind} {numerals}"), bits
 
 
-def _mark(r: Mapping[str, Any], words: Sequence[Word], matching: Matching) -> tuple[str | None, str | None]:
-    """First word, and first two, of what the place lies beside; else of the landmark found."""
-    texts = (r["text"] if any(word.beside for word in words) else None, r["address_text"])
+def _mark(r: Mapping[str, Any], matching: Matching, *, beside: bool) -> tuple[str | None, str | None]:
+    """First word, and first two, of what the place lies beside; else of the landmark found. beside: the text may name it."""
+    texts = (r["text"] if beside else None, r["address_text"])
     for text in filter(None, texts):
         for found in matching.beside.finditer(text.lower()):
             if (mark := _two(fold(found[1]).split(), matching))[0]:
@@ -283,24 +283,22 @@ def _two(words: Sequence[str], matching: Matching) -> tuple[str | None, str | No
 
 
 def _kinds(
-    r: Mapping[str, Any], words: Sequence[Word], groups: Mapping[str, str], matching: Matching
+    r: Mapping[str, Any], spoken: Mapping[str, float], groups: Mapping[str, str], matching: Matching
 ) -> dict[str, float]:
     """What a report may be about: group -> share, of four judgements that may differ."""
     belief, points = matching.belief, dict[str, float]()
-
-    def add(category: str | None, weight: float) -> None:
-        if category and (group := groups.get(category)) and weight:
-            points[group] = points.get(group, 0.0) + weight
-
     sure = r["category_source"] in ("model", "agreed")
-    add(r["category_reported"], belief["reported"])
-    add(r["category_model"], belief["model"] if sure else belief["model_unsure"])
-    add(r["category_runner_up"], belief["runner_up"])
-    spoken = matching.spoken_of(words)
+    for category, weight in (
+        (r["category_reported"], belief["reported"]),
+        (r["category_model"], belief["model"] if sure else belief["model_unsure"]),
+        (r["category_runner_up"], belief["runner_up"]),
+    ):
+        if group := groups.get(category or ""):
+            points[group] = points.get(group, 0.0) + weight
     if spoken:
         scale = belief["words"] / max(sum(spoken.values()), belief["words_enough"])
         for group, hits in spoken.items():
             points[group] = points.get(group, 0.0) + scale * hits
     total = sum(points.values()) + belief["unknown"]
-    best = sorted(points.items(), key=lambda item: (-item[1], item[0]))[:4]
-    return {group: round(weight / total, 3) for group, weight in best if weight / total >= 0.02}
+    best = sorted([(-weight, group) for group, weight in points.items() if weight >= _LEAST * total])[:_MOST]
+    return {group: round(-weight / total, 3) for weight, group in best}

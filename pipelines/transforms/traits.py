@@ -82,6 +82,7 @@ class Traits:
     mark: NDArray[np.int64]
     mark_more: NDArray[np.int64]
     author: NDArray[np.int64]
+    same_text: NDArray[np.int64]
     unfixed: NDArray[np.int64]
     words: Ragged
     kinds: NDArray[np.float32]
@@ -177,8 +178,8 @@ def traits(
 
 
 READ = (
-    "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
-    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "category", "category_model",
+    "channel", "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
+    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "text_key", "category", "category_model",
     "category_runner_up", "category_reported", "category_source", "attachments",
 )  # fmt: skip
 
@@ -196,7 +197,7 @@ def _of_one(
     return (
         int(r["occurred_at"].timestamp()), x, y, spread, _code(r["kelurahan_code"]), hashed(way), *_alike(way),
         _first_number(r["house_number"]), hashed(r["block"]), r["rt"] or 0, r["rw"] or 0, hashed(mark), hashed(more),
-        hashed(r["author_key"]), int(matching.says_unfixed(words, spelt)), sorted({word.number for word in words}),
+        hashed(r["author_key"]), hashed(r["text_key"]), int(matching.says_unfixed(words, spelt)), sorted({word.number for word in words}),
         list(found), list(found.values()),
         sorted({hashed(f["sha256"]) for f in files if f.get("sha256")}),
         sorted({_signed(int(f["phash"], 16)) for f in files if f.get("phash")}),
@@ -221,7 +222,8 @@ def _point(r: Mapping[str, Any], matching: Matching) -> tuple[float | None, floa
     if r["lat"] is None or r["lat"] != r["lat"] or r["place_method"] == "landmark":
         return None, None, None
     accuracy = orjson.loads(r["extra"]).get("accuracy_m") if r["extra"] and "accuracy_m" in r["extra"] else None
-    spread = matching.pin_m if not isinstance(accuracy, int | float) else min(max(float(accuracy), 5.0), _FAR)
+    pin = matching.pins.get(r["channel"], matching.pin_m)
+    spread = pin if not isinstance(accuracy, int | float) else min(max(float(accuracy), 5.0), _FAR)
     return r["lon"] * M_LON, r["lat"] * M_LAT, spread
 
 
@@ -265,11 +267,9 @@ def _alike(way: str | None) -> tuple[int, int, int]:
 
 def _mark(r: Mapping[str, Any], words: Sequence[Word], matching: Matching) -> tuple[str | None, str | None]:
     """First word, and first two, of what the place lies beside; else of the landmark found."""
-    texts = (r["text"] if any(word.beside for word in words) else None, r["address_text"])
-    for text in filter(None, texts):
-        for found in matching.beside.finditer(text.lower()):
-            if (mark := _two(fold(found[1]).split(), matching))[0]:
-                return mark
+    for text in (r["text"] if any(word.beside for word in words) else None, r["address_text"]):
+        if text and (found := matching.beside.search(text.lower())):
+            return _two(fold(found[1]).split(), matching)
     return _two(fold(r["landmark"]).split(), matching) if r["landmark"] else (None, None)
 
 

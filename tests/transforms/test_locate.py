@@ -213,8 +213,8 @@ def test_words_do_not_outweigh_fields_that_say_another_city(
 @pytest.mark.parametrize(
     ("address", "text", "street"),
     [
-        ("jalan kenanga 12", "banjir setiap hujan", "jalan kenanga"),
-        ("Jalan Kenanga No. 12", "banjir setiap hujan", "jalan kenanga"),
+        ("jalan kenanga 152", "banjir setiap hujan", "jalan kenanga"),
+        ("Jalan Kenanga No. 152", "banjir setiap hujan", "jalan kenanga"),
         (None, "jalan kenanga rusak", None),  # in a sentence it may be the thing that is broken
         ("dekat pasar", "jalan becek sekali", None),
     ],

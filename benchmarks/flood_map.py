@@ -1,4 +1,4 @@
-"""The night's tickets on a map: the largest coloured, the rest grey, each joined to its first report by a line."""
+"""The night's tickets on a map: the largest coloured, the rest grey, each joined by a line to the report that it was compared with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def metres(lon: Any, lat: Any) -> tuple[Any, Any]:
 
 
 def draw(rows: pd.DataFrame, links: pd.DataFrame, outlines: Path, out: Path) -> Path:
-    """Write flood_night.png into `out`. rows: row, east, north, incident; links: row, ticket_no, opened."""
+    """Write flood_night.png into `out`. rows: row, east, north, incident; links: row, ticket_no, other (row compared with, or
+    none)."""
     points = _points(rows, links)
     lines = _outlines(outlines) if outlines.exists() else pd.DataFrame(columns=["x", "y", "ring", "order"])
     x, y = (_most(points[c]) for c in ("x", "y"))
@@ -45,7 +46,7 @@ def draw(rows: pd.DataFrame, links: pd.DataFrame, outlines: Path, out: Path) -> 
     near = [
         _panel(points, lines, *_around(some), _SIDE, _SIDE, 90, words, ringed=split)
         for some, words in (
-            (mixed, ["The largest ticket", "a line leads to the ticket's first report"]),
+            (mixed, ["The largest ticket", "a line leads to the report that each was compared with"]),
             (split, [f"The spot torn into most tickets: {split['ticket_no'].nunique()}", "its reports are ringed"]),
         )
     ]
@@ -58,10 +59,12 @@ def draw(rows: pd.DataFrame, links: pd.DataFrame, outlines: Path, out: Path) -> 
 
 
 def _points(rows: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
-    """A row a report with x, y in km, those of its ticket's first report, and its ticket's name in the legend."""
-    table = rows[["row", "east", "north", "incident"]].merge(links[["row", "ticket_no", "opened"]], on="row")
+    """A row a report with x, y in km, those of the report that it was compared with (its own for none), and its ticket's
+    name in the legend."""
+    table = rows[["row", "east", "north", "incident"]].merge(links[["row", "ticket_no", "other"]], on="row")
     table = table.assign(x=table["east"] / 1000, y=table["north"] / 1000)
-    first = table[table["opened"]].set_index("ticket_no")
+    by_row = table.set_index("row")
+    other = table["other"].where(table["other"].isin(by_row.index), table["row"])
     counts = table["ticket_no"].value_counts()
     ranks = {number: rank for rank, number in enumerate(counts.index[:LARGEST], 1)}
     named = {
@@ -69,7 +72,7 @@ def _points(rows: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
         for n, rank in ranks.items()
     }
     return table.assign(
-        x0=table["ticket_no"].map(first["x"]), y0=table["ticket_no"].map(first["y"]),
+        x0=other.map(by_row["x"]), y0=other.map(by_row["y"]),
         rank=table["ticket_no"].map(ranks).fillna(0).astype(int), ticket=table["ticket_no"].map(named),
     ).sort_values("rank")  # fmt: skip
 

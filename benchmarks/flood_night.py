@@ -89,7 +89,7 @@ def _message(row: pd.Series) -> Message:
 
 class Night(NamedTuple):
     """judged: what incidents.judge found. tickets: of each row. links: row, street, rw, category, level, explanation,
-    ticket_no, opened (its ticket) of every report with a ticket, in the order of arrival."""
+    ticket_no, opened (its ticket), other (row compared with, or none) of every report with a ticket, in the order of arrival."""
 
     judged: dict[str, Any]
     tickets: pd.Series
@@ -105,8 +105,9 @@ def night(rows: pd.DataFrame, folder: Path, worst: int) -> Night:
     with open_warehouse(found.warehouse) as warehouse:
         links = warehouse.con.execute(
             """SELECT r.source_ref AS row, r.street, r.rw::VARCHAR AS rw, r.category, l.level, l.explanation, t.ticket_no,
-                r.report_id = t.first_report_id AS opened
-            FROM reports r JOIN links l USING (report_id) JOIN tickets t USING (ticket_id) ORDER BY r.arrival"""
+                r.report_id = t.first_report_id AS opened, o.source_ref AS other
+            FROM reports r JOIN links l USING (report_id) JOIN tickets t USING (ticket_id)
+            LEFT JOIN reports o ON o.report_id = l.explanation ->> 'laporan' ORDER BY r.arrival"""
         ).df()
         return Night(
             incidents.judge(warehouse.con, told, worst=worst), incidents.tickets_of(warehouse.con, told), links

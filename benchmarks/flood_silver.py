@@ -3,7 +3,8 @@
 Nobody labelled these reports. Two are of one incident where a chain of reports connects them, each within METRES and HOURS
 of the next. METRES is how far apart people still name the same street and the same RW; HOURS is just below the longest
 silence of the whole city, which parts two rains. Points and times alone decide, streets and RW only chose the numbers.
-Nothing of models/matching.toml is read, and chains are not what the linker compares: a ticket's first report and a radius.
+Nothing of models/matching.toml is read, and chains are not what the linker compares: a ticket's witnesses, a radius and what is
+told of matter and place.
 """
 
 from __future__ import annotations

@@ -228,8 +228,9 @@ def _matching(models: Path, groups: frozenset[str]) -> Matching:
     with slips(path, "[group]"):
         if missing := sorted(groups - set(reach)):
             raise ValueError(f"[group.{missing[0]}] is missing; taxonomy.toml has it")
-    with slips(path, "[points], [belief], [words], pin_m or picture_bits"):
+    with slips(path, "[points], [belief], [words], [pin], pin_m or picture_bits"):
         points, belief, words = (entries.table(path, raw, name) for name in ("points", "belief", "words"))
+        pins = entries.table(path, raw, "pin")
         ends, beside = frozenset(texts(words, "ends")), texts(words, "beside")
         return Matching(
             levels,
@@ -238,6 +239,7 @@ def _matching(models: Path, groups: frozenset[str]) -> Matching:
             _matters(models / "matters.toml", groups),
             {name: number(belief, name) for name in BELIEF},
             number(raw, "pin_m"),
+            {channel: number(pins, channel) for channel in pins},
             frozenset(beside),
             beside_pattern(beside),
             ends,

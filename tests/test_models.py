@@ -212,6 +212,8 @@ SLIPS = [
     ("matching.toml", "runner_up = 0.2", "", r"\[belief\].* lacks 'runner_up'"),
     ("matching.toml", "[belief]", "[trust]", r"the section \[belief\] is missing"),
     ("matching.toml", "pin_m = 150", "", "lacks 'pin_m'"),
+    ("matching.toml", "qlue = 40", "qlue = -40", r"\[pin\].* qlue must be a number of 0 or more"),
+    ("matching.toml", "[pin]\nqlue", "[pins]\nqlue", r"the section \[pin\] is missing"),
     ("matters.toml", "[parkir]", "[parkiran]", r"matters.toml: \[parkiran\] is wrong: taxonomy.toml has no such group"),
     (
         "matters.toml",

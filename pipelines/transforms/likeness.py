@@ -9,6 +9,7 @@ for many matters. All arrays have one value a pair.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +105,8 @@ def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
         here = shown["placed"] & (similar >= rule.min_similarity)
         here |= shown["area_same"] & (similar >= rule.min_similarity_area) & (shown["words"] >= rule.min_words)
         anywhere = ~shown["placed"] & (similar >= rule.min_similarity_unplaced) & (shown["words"] >= rule.min_words)
-        holds(NEAR_TEXT, (here | anywhere) & one_matter, 1000 * similar, rule.horizon_days)
+        one_street = ~shown["way_other"]  # also where points are near: forms are filled in alike for each street
+        holds(NEAR_TEXT, (here | anywhere) & one_matter & one_street, 1000 * similar, rule.horizon_days)
     if (rule := levels["place_time"]).enabled:
         total = points(shown, matching)
         enough = shown["placed"] & one_matter & (total >= rule.min_points)
@@ -188,10 +190,19 @@ def _places(
         "metres": metres,
     }  # fmt: skip
     placed = near | within | (way & ~area_other) | (area_same & (mark_same | (rt_same & rw_same)))
-    shown["placed"] = placed
-    shown["against"] = (
-        (area_other & ~(near | within)) | (way_other & ~(near | within)) | house_other | (share > 2.2) | rw_other | (rt_other & ~way)
-    )  # fmt: skip
+    shown["placed"], shown["point_off"] = placed, share > 2.2
+    shown["against"] = np.logical_or.reduce(list(bars(shown).values()))
+
+
+def bars(shown: Mapping[str, Any]) -> dict[str, Bools]:
+    """What bars every level but the numbers that people cite: its name -> the pairs."""
+    here = shown["point_near"] | shown["point_within"]
+    way = shown["way_same"] | shown["way_alike"]
+    return {
+        "another kelurahan": shown["area_other"] & ~here, "another street": shown["way_other"] & ~here,
+        "another house": shown["house_other"], "far apart": shown["point_off"], "another RW": shown["rw_other"],
+        "another RT": shown["rt_other"] & ~way,
+    }  # fmt: skip
 
 
 def _agree(u: NDArray[np.int64], v: NDArray[np.int64]) -> tuple[Bools, Bools]:

@@ -6,6 +6,7 @@ finding names (hearing), weighing them (evidence), reading an address (spot), wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,10 @@ from pipelines.transforms.spot import Spot, described, elsewhere, spot, words_of
 
 if TYPE_CHECKING:
     from pipelines.transforms.learned import Learned
+
+
+# At the start of an address "jalan" is a street's kind; in a sentence it may be the thing that is broken.
+_STREET = re.compile(r"^\s*jalan\s+", re.I)
 
 
 def locate(reports: pd.DataFrame, *, gazetteer: Gazetteer, learned: Learned | None = None) -> pd.DataFrame:
@@ -78,7 +83,8 @@ def _read(
 ) -> _Report:  # fmt: skip
     """The writer's own home counts only where no other place is told."""
     fields = (kelurahan, kecamatan, kota)
-    read = words_of("\n".join(part for part in (written, title, text) if part)[:READ])
+    street = _STREET.sub("jl ", written) if written else None
+    read = words_of("\n".join(part for part in (street, title, text) if part)[:READ])
     if there := elsewhere(read):
         heard, postcode = hear_words(there, fields, gazetteer)
         told = spot(there, gazetteer)

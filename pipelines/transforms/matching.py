@@ -77,7 +77,7 @@ def hashed(text: str | None) -> int:
 class Matching:
     """groups: what a report may be about -> its reach. points: evidence -> what it counts. words: word or two -> group ->
     weight. belief: how much each judgement of the matter counts. pin_m: how far a point without a stated accuracy may be
-    off. besides: in front of, near ...; beside: what finds the words behind
+    off; pins: the same by channel. besides: in front of, near ...; beside: what finds the words behind
     these; ends_mark: words that such a name ends before; ends_way: the
     same for streets. unfixed: phrases of whoever says that a work called done is not. picture_bits: in how many of 64
     bits two hashes of one picture may differ."""
@@ -88,6 +88,7 @@ class Matching:
     words: Mapping[str, Mapping[str, float]]
     belief: Mapping[str, float]
     pin_m: float
+    pins: Mapping[str, float]
     besides: frozenset[str]
     beside: re.Pattern[str]
     ends_mark: frozenset[str]

@@ -83,6 +83,7 @@ class Traits:
     mark: NDArray[np.int64]
     mark_more: NDArray[np.int64]
     author: NDArray[np.int64]
+    same_text: NDArray[np.int64]
     unfixed: NDArray[np.int64]
     words: Ragged
     kinds: NDArray[np.float32]
@@ -178,8 +179,8 @@ def traits(
 
 
 READ = (
-    "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
-    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "category", "category_model",
+    "channel", "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
+    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "text_key", "category", "category_model",
     "category_runner_up", "category_reported", "category_source", "attachments",
 )  # fmt: skip
 
@@ -221,7 +222,8 @@ def _point(r: Mapping[str, Any], matching: Matching) -> tuple[float | None, floa
     if r["lat"] is None or r["lat"] != r["lat"] or r["place_method"] == "landmark":
         return None, None, None
     accuracy = orjson.loads(r["extra"]).get("accuracy_m") if r["extra"] and "accuracy_m" in r["extra"] else None
-    spread = matching.pin_m if not isinstance(accuracy, int | float) else min(max(float(accuracy), 5.0), _FAR)
+    pin = matching.pins.get(r["channel"], matching.pin_m)
+    spread = pin if not isinstance(accuracy, int | float) else min(max(float(accuracy), 5.0), _FAR)
     return r["lon"] * M_LON, r["lat"] * M_LAT, spread
 
 

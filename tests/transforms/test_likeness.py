@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.transforms import likeness
-from pipelines.transforms.likeness import LEVELS, NONE, POINTS, compare, overlap, points
+from pipelines.transforms.likeness import LEVELS, NONE, POINTS, bars, compare, overlap, points
 from pipelines.transforms.traits import M_LAT, Ragged
 from tests.transforms.told import GELORA, MATCHING, PLACE, SENAYAN, met, read, report, shown
 
@@ -163,3 +163,44 @@ def test_common_words_are_counted_as_sets_do(one: list[set[int]], other: list[se
     pairs = data.draw(st.lists(st.tuples(st.integers(0, len(one) - 1), st.integers(0, len(other) - 1)), max_size=9))
     a, b = (np.array([p[n] for p in pairs], np.int64) for n in (0, 1))
     assert overlap(x, a, y, b).tolist() == [len(one[i] & other[j]) for i, j in pairs]
+
+
+# --- what reading real reports taught ---
+
+
+def test_words_filled_into_one_form_for_two_streets_are_two_matters_though_the_points_are_near() -> None:
+    here = {"kind": "saluran_air", "accuracy_m": 20, **PLACE}
+    second = report(text=f"{LONG} dangkal", street="jalan melati 2", **here)
+    assert met(report(text=LONG, street="jalan melati v", hours=1, **here), second)[0] != "near_text"
+    assert met(report(text=LONG, street="jalan melati 2", hours=1, **here), second)[0] == "near_text"
+
+
+@pytest.mark.parametrize(
+    ("metres", "level"), [(0, "place_time"), (150, "place_time"), (199, "place_time"), (330, None), (420, None)]
+)
+def test_one_flood_reaches_no_further_than_people_name_one_rw(metres: float, level: str | None) -> None:
+    told = {"kind": "banjir", "channel": "qlue", **PLACE}
+    assert met(report(north_m=metres, hours=1, **told), report(**told))[0] == level
+
+
+def test_two_citizens_own_matters_at_one_counter_stay_two_though_said_within_minutes() -> None:
+    counter = {"kind": "dukcapil", "street": "jalan kenanga", "kelurahan_code": GELORA}
+    one = report(text="akta lahir keponakan saya belum jadi", **counter)
+    assert met(report(text="bagaimana syarat membuat kartu keluarga", hours=0.05, **counter), one)[0] is None
+    again = report(text="akta lahir keponakan saya belum jadi juga", hours=0.05, **counter)
+    assert met(again, one)[0] == "near_text"
+
+
+def test_what_bars_a_pair_has_a_name_each_and_all_of_them_are_against_it() -> None:
+    here = {"kelurahan_code": GELORA, "street": "jalan kenanga", "house_number": "4", "rw": 1}
+    other = {"kelurahan_code": SENAYAN, "street": "jalan mawar", "house_number": "94", "rw": 2}
+    for key, name in (
+        ("kelurahan_code", "another kelurahan"),
+        ("street", "another street"),
+        ("house_number", "another house"),
+        ("rw", "another RW"),
+    ):
+        seen = shown(report(**here), report(**here | {key: other[key]}))
+        arrays = {flag: np.array([value]) for flag, value in seen.items()}
+        assert [bar for bar, there in bars(arrays).items() if there[0]] == [name]
+        assert seen["against"]

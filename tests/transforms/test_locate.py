@@ -208,3 +208,19 @@ def test_words_do_not_outweigh_fields_that_say_another_city(
     found = locate(frame, gazetteer=own_knowledge.gazetteer)
     assert column(found, "kelurahan_code") == [None]
     assert column(found, "place_method")[0] in ("outside", "ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "street"),
+    [
+        ("jalan kenanga 152", "banjir setiap hujan", "jalan kenanga"),
+        ("Jalan Kenanga No. 152", "banjir setiap hujan", "jalan kenanga"),
+        (None, "jalan kenanga rusak", None),  # in a sentence it may be the thing that is broken
+        ("dekat pasar", "jalan becek sekali", None),
+    ],
+)
+def test_at_the_start_of_an_address_jalan_is_a_streets_kind(
+    address: str | None, text: str, street: str | None, own_knowledge: Knowledge, reports: Callable[..., pd.DataFrame]
+) -> None:
+    found = locate(reports([text], address_text=[address]), gazetteer=own_knowledge.gazetteer)
+    assert found["street"].tolist() == [street]

@@ -41,10 +41,11 @@ def test_a_report_is_read_whole() -> None:
     assert found == {
         "said_at": int(START.timestamp()) + 3600, "x": 106.8 * M_LON, "y": -6.2 * M_LAT, "spread": MATCHING.pin_m,
         "area": 3171071001, "way": hashed("jalan melati"), **way, "house": 12, "block_no": hashed("c"), "rt_no": 3, "rw_no": 7,
-        "mark": 0, "mark_more": 0, "author": hashed("a1"), "unfixed": 0,
+        "mark": 0, "mark_more": 0, "author": hashed("a1"), "same_text": found["same_text"], "unfixed": 0,
         "words": sorted(hashed(w) >> 32 for w in ("jalan", "bolong")), "groups": ["jalan"], "shares": [round(share, 3)],
         "photos": [hashed(sha)], "pictures": [-256],
     }  # fmt: skip
+    assert found["same_text"] == one(text="jalan bolong... JALAN")["same_text"] != one(text="bolong jalan")["same_text"]
 
 
 def test_a_report_that_says_nothing_has_nothing_to_compare() -> None:
@@ -58,6 +59,12 @@ def test_a_report_that_says_nothing_has_nothing_to_compare() -> None:
 )
 def test_a_point_may_be_off_by_its_accuracy_within_limits_else_by_what_a_pin_is(accuracy: float, off: float) -> None:
     assert one(accuracy_m=accuracy, **PLACE)["spread"] == off
+
+
+def test_where_a_channels_points_are_a_phones_they_may_be_off_by_what_is_known_of_it() -> None:
+    assert one(channel="qlue", **PLACE)["spread"] == MATCHING.pins["qlue"] < MATCHING.pin_m
+    assert one(channel="qlue", accuracy_m=300, **PLACE)["spread"] == 300
+    assert one(channel="jaki", **PLACE)["spread"] == MATCHING.pin_m
 
 
 def test_the_point_of_a_landmark_is_not_the_citizens() -> None:

@@ -499,7 +499,6 @@ TRAITS = pa.schema([
     _field("mark", BIG, "Hash of the first word of what it lies beside", null=False),
     _field("mark_more", BIG, "Hash of the first two words", null=False),
     _field("author", BIG, "Hash of author_key", null=False),
-    _field("same_text", BIG, "Hash of text_key", null=False),
     _field("unfixed", BIG, "1: says that a work called done is not", null=False),
     _field("words", pa.list_(pa.int32()), "Hashes of its words, rising", null=False),
     _field("groups", TEXTS, "Category groups it may be about, likeliest first", null=False),

@@ -83,7 +83,6 @@ class Traits:
     mark: NDArray[np.int64]
     mark_more: NDArray[np.int64]
     author: NDArray[np.int64]
-    same_text: NDArray[np.int64]
     unfixed: NDArray[np.int64]
     words: Ragged
     kinds: NDArray[np.float32]
@@ -180,7 +179,7 @@ def traits(
 
 READ = (
     "channel", "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
-    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "text_key", "category", "category_model",
+    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "category", "category_model",
     "category_runner_up", "category_reported", "category_source", "attachments",
 )  # fmt: skip
 

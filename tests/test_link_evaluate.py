@@ -269,7 +269,7 @@ def test_a_number_of_two_streams_of_a_channel_asks_for_the_stream(tmp_path: Path
             row = ("kelurahan", stream, report_id_of("kelurahan", stream, "17"), outcome)
             con.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", row)
         con.execute("CREATE TABLE links (report_id TEXT, ticket_id TEXT, level TEXT)")
-        con.execute("CREATE TABLE tickets (ticket_id TEXT, ticket_no TEXT)")
+        con.execute("CREATE TABLE tickets (ticket_id TEXT, ticket_no TEXT, follows TEXT, superseded_by TEXT)")
         con.execute("CREATE TABLE reports (report_id TEXT, arrival BIGINT)")
         rows = pd.DataFrame({"channel": ["kelurahan"], "source_ref": ["17"], "incident": ["1"]})
         with pytest.raises(SettingsError, match="'17' in several streams; add a column stream"):

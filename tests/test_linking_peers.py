@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+import duckdb
 import pandas as pd
 import pytest
 
-from benchmarks.incidents.linked import land, links
-from benchmarks.incidents.measures import evaluate
+from benchmarks.incidents.linked import land
 from benchmarks.linking import __main__ as cli
 from benchmarks.linking import runs
 from benchmarks.linking.data import Made, made, reports_of
@@ -16,6 +16,7 @@ from benchmarks.linking.kanal import kanal
 from benchmarks.linking.table import lined_up, notes, rows
 from benchmarks.linking.tuning import best, purest, scored
 from pipelines import flow
+from pipelines.agreement import evaluate
 
 COUNT, SEED = 300, 3
 
@@ -39,8 +40,8 @@ def test_the_linker_alone_groups_as_the_pipeline_does_in_whatever_groups_it_link
     settings, _, _ = land(COUNT, SEED, tmp_path)
     (settings.data_dir / "models").symlink_to((work / "models").resolve())
     flow.load(settings, run_id="made")
-    found = links(settings)
-    piped = dict(zip(found["report_id"], found["ticket_id"], strict=True))
+    with duckdb.connect(str(settings.warehouse), read_only=True) as con:
+        piped = dict(con.sql("SELECT source_ref, ticket_id FROM reports JOIN links USING (report_id)").fetchall())
     assert {i: t for i, t in alone.items() if not t.startswith("none ")} == piped
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks.incidents.measures import Scores, evaluate
 from benchmarks.linking.data import Made
 from benchmarks.linking.measured import resident_mib
+from pipelines.agreement import Scores, evaluate
 
 LINKERS = ("kanal", "datasketch", "splink")
 _ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.incidents.measures import Clustering, clustering
+from pipelines.agreement import Clustering, clustering
 
 PURE = 0.9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
 
 import pandas as pd
@@ -17,8 +17,8 @@ from pipelines.settings import Settings, default_models_dir
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.blocks import Keys
 from pipelines.transforms.link import Asked, State, link
-from pipelines.transforms.memory import Memory
-from pipelines.transforms.traits import READ, ragged, traits_of
+from pipelines.transforms.memory import Candidates, Memory
+from pipelines.transforms.traits import READ, Traits, ragged, traits_of
 
 _READ_AT_ONCE = 10_000
 KEPT = list(dict.fromkeys((*READ, "report_id", "external_ref", "arrival", "kind")))
@@ -31,22 +31,31 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
     processes that read what is compared out of the reports, as refining does. Thanks get no ticket from Kanal: here
     each is its own.
     """
-    matching = known().matching
-    state, acts, tickets = State(Memory(matching)), Acts(), dict[str, str]()
+    state, acts, tickets = State(Memory(known().matching)), Acts(), dict[str, str]()
     linkable = reports.loc[reports["kind"] != "appreciation", KEPT]
-    for _, table in prepared(linkable, group_rows, workers):
-        ids, arrivals = table["report_id"].to_pylist(), table["arrival"].to_pylist()
-        refs, cites = table["external_ref"].to_pylist(), table["cites"].to_pylist()
-        asked = list(map(Asked, arrivals, ids, refs, cites))
-        x = traits_of(table, matching)
-        likely = state.memory.find(x, Keys(ragged(table["own_keys"]), ragged(table["probe_keys"])))
-        made = link(state, asked, likely, x, acts=acts)
-        tickets |= {report_id: m.ticket_id for report_id, m in zip(ids, made, strict=True)}
+    groups = prepared(linkable, group_rows, workers)
+    with ThreadPoolExecutor(1) as ahead:  # what is alike is found for one group while the one before is decided
+        waiting = ahead.submit(_found, groups, state.memory)
+        while group := waiting.result():
+            waiting = ahead.submit(_found, groups, state.memory)
+            asked, x, likely = group
+            made = link(state, asked, likely, x, acts=acts)
+            tickets |= {report.report_id: m.ticket_id for report, m in zip(asked, made, strict=True)}
     arrival_of = dict(zip(linkable["report_id"], linkable["arrival"], strict=True))
     return [
         acts.ticket_of(tickets[i], arrival_of[i]) if i in tickets else f"none {i}"
         for i in reports["report_id"].tolist()
     ]
+
+
+def _found(groups: Iterator[tuple[int, pa.Table]], memory: Memory) -> tuple[list[Asked], Traits, Candidates] | None:
+    """The next group and what of it is alike; None behind the last."""
+    if (group := next(groups, None)) is None:
+        return None
+    _, table = group
+    columns = (table[name].to_pylist() for name in ("arrival", "report_id", "external_ref", "cites"))
+    x = traits_of(table, memory.matching)
+    return list(map(Asked, *columns)), x, memory.find(x, Keys(ragged(table["own_keys"]), ragged(table["probe_keys"])))
 
 
 def prepared(reports: pd.DataFrame, rows: int, workers: int) -> Iterator[tuple[int, pa.Table]]:

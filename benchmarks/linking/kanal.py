@@ -79,10 +79,22 @@ def _bounded(pool: ProcessPoolExecutor, parts: Iterator[pa.Table], ahead: int) -
     """In order, with no more than so many parts under way."""
     under_way = deque[Future[pa.Table]]()
     for part in parts:
-        under_way.append(pool.submit(_read, part))
+        under_way.append(pool.submit(_read_sent, _sent(part)))
         if len(under_way) > ahead:
             yield under_way.popleft().result()
     yield from (future.result() for future in under_way)
+
+
+def _sent(part: pa.Table) -> pa.Buffer:
+    """A slice on its own: pickled, it would take all it was cut from with it."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, part.schema) as writer:
+        writer.write_table(part)
+    return sink.getvalue()
+
+
+def _read_sent(part: pa.Buffer) -> pa.Table:
+    return _read(pa.ipc.open_stream(part).read_all())
 
 
 def _read(part: pa.Table) -> pa.Table:

@@ -138,12 +138,8 @@ class Run:
 
     def __init__(self, keys: NDArray[np.int64], rows: NDArray[np.int64], hours: NDArray[np.int64]) -> None:
         order = np.argsort(keys, kind="stable")
-        self.keys, self.rows, self.hours = keys[order], rows[order], hours[order]
+        self.keys, self.rows, self.hours = keys[order], rows[order].astype(np.int32), hours[order].astype(np.int32)
         self.first, self.last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)
-        begins = np.concatenate(([True], self.keys[1:] != self.keys[:-1])) if len(keys) else np.zeros(0, bool)
-        self._begins = np.flatnonzero(begins)
-        self._known = self.keys[self._begins]
-        self._counts = np.diff(np.concatenate((self._begins, [len(keys)])))
 
     def with_more(self, other: Run, rows: int) -> Run:
         """Both together; the other's reports are counted on from `rows`."""
@@ -166,13 +162,12 @@ class Run:
         """
         if not len(self.keys):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        place = np.searchsorted(self._known, probes)
-        place[place == len(self._known)] = 0
-        hit = self._known[place] == probes
-        place, asking = place[hit], asking[hit]
-        counts = self._counts[place]
+        begins = np.searchsorted(self.keys, probes)
+        hit = np.flatnonzero(self.keys[np.minimum(begins, len(self.keys) - 1)] == probes)
+        begins, asking = begins[hit], asking[hit]
+        counts = np.searchsorted(self.keys, probes[hit], side="right") - begins
         left = np.repeat(asking, counts)
-        where = spans(self._begins[place], counts)
+        where = spans(begins, counts)
         near = np.abs(self.hours[where] - hours[left]) <= within
-        codes = np.unique((left[near] << 32) | self.rows[where[near]])
+        codes = np.unique((left[near] << 32) | self.rows[where[near]].astype(np.int64))
         return codes >> 32, codes & 0xFFFFFFFF

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
 import pandas as pd
@@ -34,7 +36,10 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
     state, acts, tickets = State(Memory(known().matching)), Acts(), dict[str, str]()
     linkable = reports.loc[reports["kind"] != "appreciation", KEPT]
     groups = prepared(linkable, group_rows, workers)
-    with ThreadPoolExecutor(1) as ahead:  # what is alike is found for one group while the one before is decided
+    with (
+        _uncollected(),
+        ThreadPoolExecutor(1) as ahead,
+    ):  # what is alike is found for one group while the one before is decided
         waiting = ahead.submit(_found, groups, state.memory)
         while group := waiting.result():
             waiting = ahead.submit(_found, groups, state.memory)
@@ -46,6 +51,16 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
         acts.ticket_of(tickets[i], arrival_of[i]) if i in tickets else f"none {i}"
         for i in reports["report_id"].tolist()
     ]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for rings of objects: there are none, and a million tuples to look at."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _found(groups: Iterator[tuple[int, pa.Table]], memory: Memory) -> tuple[list[Asked], Traits, Candidates] | None:
@@ -65,7 +80,7 @@ def prepared(reports: pd.DataFrame, rows: int, workers: int) -> Iterator[tuple[i
     parts = (whole.slice(start, starts.step) for start in starts)
     waiting: list[pa.Table] = []
     begin = 0
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=gc.disable) as pool:
         for part in map(_read, parts) if workers == 1 else _bounded(pool, parts, 2 * workers):
             waiting.append(part)
             if sum(p.num_rows for p in waiting) >= rows:

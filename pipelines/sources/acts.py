@@ -18,7 +18,7 @@ import orjson
 
 from pipelines.contracts import Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import RejectedMessage
-from pipelines.sources.cells import stamp
+from pipelines.sources.cells import record, stamp, word
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/vnd.kanal.act+json"
@@ -60,15 +60,12 @@ def event(message: Message) -> dict[str, Any]:
 
     Raises RejectedMessage where it cannot be read, names too little or gives no reason.
     """
-    try:
-        said = orjson.loads(message.payload)
-    except orjson.JSONDecodeError:
-        said = None
-    if not isinstance(said, dict):
+    said = record(message.payload)
+    if said is None:
         raise _rejected("isinya rusak dan tidak bisa dibaca")
-    found: dict[str, Any] = {name: _text(said.get(name)) for name in _TEXTS}
+    found: dict[str, Any] = {name: word(said.get(name)) for name in _TEXTS}
     named = said.get("report_ids")
-    named = [_text(r) for r in named] if isinstance(named, list) else []
+    named = [word(r) for r in named] if isinstance(named, list) else []
     found["report_ids"] = list(dict.fromkeys(r for r in named if r))
     if found["act"] not in NEEDS:
         raise _rejected(f"jenisnya tidak dikenal. Yang dikenal: {', '.join(NEEDS)}")
@@ -83,10 +80,6 @@ def _rejected(why: str) -> RejectedMessage:
     return RejectedMessage(
         f"Keputusan tentang tiket ini tidak bisa dipakai: {why}. Putuskan lagi dengan kanal ticket.", stage="event"
     )
-
-
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
 
 
 def _time(value: Any) -> datetime:

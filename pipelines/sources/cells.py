@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from mimetypes import MimeTypes
 from typing import Any
 
+import orjson
+
 from pipelines.contracts import Attachment
 from pipelines.sources.mail_text import clean, html_text
 from pipelines.sources.pages import point as point_of
@@ -262,3 +264,17 @@ def _file_of(item: Any) -> Attachment | None:
     if address:
         found["url"] = text
     return found
+
+
+def record(payload: bytes) -> dict[str, Any] | None:
+    """The JSON object that Kanal or the CRM wrote of an event; None where it is none."""
+    try:
+        found = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def word(value: Any) -> str | None:
+    """A text of such a record without blanks around; None for none, or for what is no text."""
+    return value.strip() or None if isinstance(value, str) else None

@@ -18,7 +18,7 @@ import orjson
 
 from pipelines.contracts import KINDS, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import RejectedMessage
-from pipelines.sources.cells import stamp
+from pipelines.sources.cells import record, stamp, word
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/vnd.kanal.decision+json"
@@ -52,13 +52,10 @@ def event(message: Message) -> dict[str, Any]:
 
     Raises RejectedMessage where it cannot be read, decides nothing or gives no reason.
     """
-    try:
-        said = orjson.loads(message.payload)
-    except orjson.JSONDecodeError:
-        said = None
-    if not isinstance(said, dict):
+    said = record(message.payload)
+    if said is None:
         raise _rejected("isinya rusak dan tidak bisa dibaca")
-    found: dict[str, Any] = {name: _text(said.get(name)) for name in _TEXTS}
+    found: dict[str, Any] = {name: word(said.get(name)) for name in _TEXTS}
     if lacking := [name for name in ("report_id", "actor", "reason") if not found[name]]:
         raise _rejected(f"{lacking[0]} kosong")
     if not any(found[name] for name in DECIDED):
@@ -73,10 +70,6 @@ def _rejected(why: str) -> RejectedMessage:
     return RejectedMessage(
         f"Keputusan pemeriksa ini tidak bisa dipakai: {why}. Putuskan lagi dengan kanal review decide.", stage="event"
     )
-
-
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
 
 
 def _time(value: Any) -> datetime:

@@ -28,7 +28,7 @@ from psycopg import errors as pg
 from pipelines.contracts import STATUSES, Batch, Draft, Message, Stream, short_hash
 from pipelines.errors import KanalError, PermanentError, RejectedMessage, SettingsError, TransientError
 from pipelines.settings import secret
-from pipelines.sources.cells import stamp
+from pipelines.sources.cells import record, stamp, word
 
 VERSION = "1"
 PAYLOAD_TYPE = "application/vnd.kanal.status-event+json"
@@ -82,13 +82,10 @@ def event(message: Message) -> dict[str, Any]:
     """
     if message.problem:
         raise RejectedMessage(message.problem, stage="pull")
-    try:
-        row = orjson.loads(message.payload)
-    except orjson.JSONDecodeError:
-        row = None
-    if not isinstance(row, dict):
+    row = record(message.payload)
+    if row is None:
         raise _rejected("isinya rusak dan tidak bisa dibaca. Minta admin CRM mengirim ulang kejadian ini")
-    found: dict[str, Any] = {name: _text(row.get(name)) for name in _COLUMNS[1:-1]}
+    found: dict[str, Any] = {name: word(row.get(name)) for name in _COLUMNS[1:-1]}
     if not found["ticket_id"]:
         raise _rejected("nomor tiketnya kosong. Minta admin CRM mengisi ticket_id")
     found["status"] = _status(found["status"])
@@ -123,10 +120,6 @@ def _time(value: Any) -> datetime:
     raise _rejected(
         "waktunya kosong atau tidak terbaca. Minta admin CRM mengisi kolom happened_at dengan tanggal dan jam"
     )
-
-
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
 
 
 def _shown(value: str) -> str:

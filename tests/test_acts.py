@@ -251,6 +251,22 @@ def test_what_joined_because_of_a_split_comes_back_with_it(town: City, load: Cal
     assert found.tickets[T(2)] == {"superseded_by": T(1)}
 
 
+def test_why_a_report_is_where_it_is_reads_alike_however_the_order_is_cut_and_after_an_undo(
+    town: City, load: Callable[..., Tables]
+) -> None:
+    street(town)
+    merge = town.act("merge", T(5), other_id=T(1))
+    town.say(8, at=FAR)
+    merged = load()
+    split = town.act("split", T(1), R(8))
+    town.act("undo", undoes=split)
+    assert load().links == load(6, 1, 1).links == merged.links
+    town.act("undo", undoes=merge)
+    [back, *others] = [load(), load(6, 1, 1, 1), load(7, 1, 1)]
+    assert all(other.hashes == back.hashes for other in others)
+    assert "lewat" not in orjson.loads(back.links[R(8)][3])
+
+
 def test_the_same_merge_pin_or_message_twice_is_a_repeat(town: City, load: Callable[..., Tables]) -> None:
     street(town)
     for _ in range(2):

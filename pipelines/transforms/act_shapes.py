@@ -73,11 +73,13 @@ class Link(NamedTuple):
         return self._replace(ticket_id=ticket_id, explanation=orjson.dumps(why).decode())
 
     def because(self, why: Mapping[str, Any]) -> Link:
-        """With the values compared when the report was linked, which stay with it wherever it went since."""
+        """With the values compared when the report was linked, which stay with it wherever it went since. The ticket that it
+        matched (lewat) is what the link says of it now, and is told last, as where nothing was decided."""
         whole = inner = self._explained()
         while "sebelumnya" in inner:
             inner = inner["sebelumnya"]["explanation"]
-        inner |= why
+        through = {"lewat": inner.pop("lewat")} if "lewat" in inner else {}
+        inner |= {name: value for name, value in why.items() if name != "lewat"} | through
         return self._replace(explanation=orjson.dumps(whole).decode())
 
     def _explained(self) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from pipelines.transforms.contents import Clock
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.likeness import POINTS
 from pipelines.transforms.matching import BELIEF, DAY, Level, Matching, Reach, beside_pattern
+from pipelines.transforms.reading import fold
 from pipelines.transforms.route import Routing
 from pipelines.transforms.spam import Spam, folded
-from pipelines.transforms.traits import fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from pipelines.contracts import (
 )
 from pipelines.errors import FilteredMessage, RejectedMessage
 from pipelines.settings import Settings
-from pipelines.transforms import blocks, traits
+from pipelines.transforms import blocks, reading, traits
 from pipelines.transforms.classify import Classifier, classify
 from pipelines.transforms.emergency import Likeness
 from pipelines.transforms.learned import Learned
@@ -202,18 +202,16 @@ def refine(landed: pa.Table, streams: Mapping[tuple[str, str], Stream], judge: J
     return Refined(reports, contacts, aside, events)
 
 
-def for_linking(frame: pd.DataFrame, knowledge: known.Knowledge) -> pa.Table:
+def for_linking(reports: pa.Table | pd.DataFrame, knowledge: known.Knowledge) -> pa.Table:
     """The columns LINKING of reports (contracts.REPORTS), in their order."""
-    found = traits.traits(
-        frame, groups=knowledge.taxonomy.groups, areas=knowledge.gazetteer.folded, matching=knowledge.matching
+    found = reading.traits(
+        reports, groups=knowledge.taxonomy.groups, areas=knowledge.gazetteer.folded, matching=knowledge.matching
     )
-    said = zip(*(column(frame, name) for name in ("title", "text", "external_ref")), strict=True)
-    cites = pa.array([traits.cited(f"{title or ''} {text}", ref) for title, text, ref in said], pa.list_(pa.string()))
     keys = blocks.keys_of(traits.traits_of(found, knowledge.matching))
     lists = (
         pa.ListArray.from_arrays(pa.array(k.start.astype("int32")), pa.array(k.values)) for k in (keys.own, keys.probes)
     )
-    return pa.table([*found.columns, cites, *lists], schema=LINKING)
+    return pa.table([*found.columns, reading.cited(reports), *lists], schema=LINKING)
 
 
 def _message(row: Mapping[str, Any]) -> Message:
@@ -285,7 +283,7 @@ def _judge(drafts: pd.DataFrame, judge: Judge) -> tuple[pd.DataFrame, pd.DataFra
         version_no=0,
         arrival=0,
         received_at=routed["fetched_at"],
-        text_key=[traits.text_key(t) for t in column(routed, "text")],
+        text_key=[reading.text_key(t) for t in column(routed, "text")],
         code_version=judge.versions["code"],
         model_version=judge.versions["model"],
         data_version=judge.versions["data"],

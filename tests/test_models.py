@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines import classifiers
@@ -23,6 +24,7 @@ from pipelines.transforms.classify import fold_label
 from pipelines.transforms.gazetteer import join
 from pipelines.transforms.redact import mask
 from pipelines.transforms.route import Rule, phrases
+from pipelines.transforms.words import hear
 
 MODELS = default_models_dir()
 KINDS = {"complaint", "suggestion", "question", "opinion", "appreciation"}
@@ -283,13 +285,14 @@ def test_words_of_matters_are_found_as_they_are_written_and_named_once_a_group(s
     for group, lists in toml("matters.toml").items():
         words = [*lists.get("words", ()), *lists.get("weak", ())]
         assert [w for w, n in Counter(words).items() if n > 1] == [], group
-        assert [w for w in words if group not in matching.heard(w.split()).spoken] == [], group
+        spoken = hear(pa.array(words), matching).spoken[:, matching.kinds.index(group)]
+        assert [w for w, points in zip(words, spoken, strict=True) if not points] == [], group
 
 
 def test_phrases_of_unfixed_work_are_found_as_they_are_written(settings: Settings) -> None:
     matching = known.load(settings).matching
     phrases_of = toml("matching.toml")["words"]["unfixed"]
-    assert [p for p in phrases_of if not matching.heard(p.split()).unfixed] == []
+    assert hear(pa.array(phrases_of), matching).unfixed.all()
     assert [p for p in phrases_of if p != " ".join(fold_label(p).split())] == []
 
 

@@ -13,17 +13,17 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines import knowledge
-from pipelines.contracts import to_frame
 from pipelines.refine import for_linking
 from pipelines.settings import Settings, default_models_dir
 from pipelines.transforms.acts import Acts
 from pipelines.transforms.blocks import Keys
 from pipelines.transforms.link import Asked, State, link
 from pipelines.transforms.memory import Candidates, Memory
-from pipelines.transforms.traits import READ, Traits, ragged, traits_of
+from pipelines.transforms.reading import READ
+from pipelines.transforms.traits import Traits, ragged, traits_of
 
 _READ_AT_ONCE = 10_000
-KEPT = list(dict.fromkeys((*READ, "report_id", "external_ref", "arrival", "kind")))
+KEPT = [*READ, "report_id", "arrival", "kind"]
 
 
 def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) -> list[str]:
@@ -113,7 +113,7 @@ def _read_sent(part: pa.Buffer) -> pa.Table:
 
 
 def _read(part: pa.Table) -> pa.Table:
-    said = for_linking(to_frame(part), known())
+    said = for_linking(part, known())
     kept = part.select(["report_id", "external_ref", "arrival"])
     return pa.table([*kept.columns, *said.columns], names=[*kept.column_names, *said.column_names])
 

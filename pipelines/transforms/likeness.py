@@ -128,6 +128,22 @@ def points(shown: dict[str, Any], matching: Matching) -> Floats:
 def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> dict[str, Any]:
     """What each pair shows: a flag for every name of [points], and what the levels ask for beside: placed (both tell one
     place), against (they tell two), kind_other (nothing that both may be about) ..."""
+    shown = _where_and_when(x, a, y, b, matching)
+    _texts(shown, x, a, y, b, matching)
+    return shown
+
+
+def fit(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Bools:
+    """Pairs of which nothing that they tell of place and time speaks against one incident."""
+    shown = _where_and_when(x, a, y, b, matching)
+    late = shown["apart_s"] > shown["horizon_s"]
+    found: Bools = ~(shown["against"] | shown["point_beyond"] | shown["point_far"] | late)
+    return found
+
+
+def _where_and_when(
+    x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching
+) -> dict[str, Any]:
     both = x.kinds[a] * y.kinds[b]
     same_kind, group = both.sum(axis=1), both.argmax(axis=1).astype(np.int16)
     known: Bools = np.logical_and(x.top[a] >= 0, y.top[b] >= 0)
@@ -140,7 +156,6 @@ def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
     shown["unfixed"] = x.unfixed[a] != 0
     shown |= {"soon": share <= 0.1, "later": (share > 0.1) & (share <= 0.35), "late": share > 0.35}
     _places(shown, x, a, y, b, radius, houses)
-    _texts(shown, x, a, y, b, matching)
     return shown
 
 

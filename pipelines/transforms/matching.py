@@ -46,25 +46,16 @@ class Reach:
 
 
 class Word(NamedTuple):
-    """number: 32-bit hash; bare: without endings; hit: the groups it speaks of; begins: two words that do; unfixed: a phrase
-    of [words] does; beside: a place's name may follow."""
+    """number: 32-bit hash; bare: without endings; key: place in Matching.keys, -1 where it says nothing alone; begins, ends: two
+    words that do; unfixed: begins a phrase of [words]; beside: a place's name may follow."""
 
     number: int
     bare: str
-    hit: Mapping[str, float] | None
+    key: int
     begins: bool
+    ends: bool
     unfixed: bool
     beside: bool
-
-
-class Heard(NamedTuple):
-    """numbers: hashes of the words, rising; spoken: group -> how much of the words speak of it; beside: a place may be named
-    by what it lies beside; unfixed: a work called done is not."""
-
-    numbers: list[int]
-    spoken: Mapping[str, float]
-    beside: bool
-    unfixed: bool
 
 
 @lru_cache(maxsize=1 << 18)
@@ -120,34 +111,40 @@ class Matching:
             known = self._looked[word] = Word(
                 hashed(word) >> 32,
                 bare,
-                self.words.get(bare),
+                self.keys.get(bare, -1),
                 bare in self._begins,
+                bare in self._ends,
                 word in self._unfixed,
                 word in self.besides,
             )
         return known
 
-    def heard(self, words: Sequence[str]) -> Heard:
-        """What the folded words of a text say, in one pass."""
-        looked, look = self._looked, self.look
-        numbers, said = set[int](), dict[str, tuple[float, Mapping[str, float]]]()
-        beside, unfixed, begun = False, False, ""
-        for n, spelt in enumerate(words):
-            word = looked.get(spelt) or look(spelt)
-            numbers.add(word.number)
-            if word.hit:
-                said[word.bare] = (1.0, word.hit)
-            if begun and (hit := self.words.get(both := f"{begun} {word.bare}")):
-                said[both] = (1.5, hit)  # two words say more than one
-            begun = word.bare if word.begins else ""
-            beside = beside or word.beside
-            if word.unfixed and not unfixed:
-                unfixed = any(words[n : n + len(phrase)] == phrase for phrase in self._unfixed[spelt])
-        spoken: dict[str, float] = {}
-        for weight, hit in said.values():
+    def pair(self, one: Word, other: Word) -> int:
+        """Place in keys of two words, one behind the other; -1 for none."""
+        return self.keys.get(f"{one.bare} {other.bare}", -1)
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The groups by name."""
+        return tuple(sorted(self.groups))
+
+    @cached_property
+    def keys(self) -> Mapping[str, int]:
+        """Word or two -> its row in says."""
+        return {word: n for n, word in enumerate(self.words)}
+
+    @cached_property
+    def says(self) -> NDArray[np.float64]:
+        """How much each word or two speaks of each group, shape (keys, kinds); two words say more than one."""
+        made = np.zeros((len(self.words), len(self.kinds)))
+        for row, (word, hit) in zip(made, self.words.items(), strict=True):
             for group, share in hit.items():
-                spoken[group] = spoken.get(group, 0.0) + weight * share / len(hit)
-        return Heard(sorted(numbers), spoken, beside, unfixed)
+                row[self.kinds.index(group)] = (1.5 if " " in word else 1.0) * share / len(hit)
+        return made
+
+    @cached_property
+    def unfixed_phrases(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(phrase.split()) for phrase in sorted(self.unfixed))
 
     @cached_property
     def _looked(self) -> dict[str, Word]:
@@ -162,12 +159,12 @@ class Matching:
         return frozenset(w.partition(" ")[0] for w in self.words if " " in w)
 
     @cached_property
-    def _unfixed(self) -> dict[str, list[list[str]]]:
-        """First word -> the phrases that begin with it."""
-        found: dict[str, list[list[str]]] = {}
-        for phrase in sorted(self.unfixed):
-            found.setdefault(phrase.split()[0], []).append(phrase.split())
-        return found
+    def _ends(self) -> frozenset[str]:
+        return frozenset(w.partition(" ")[2] for w in self.words if " " in w)
+
+    @cached_property
+    def _unfixed(self) -> frozenset[str]:
+        return frozenset(phrase[0] for phrase in self.unfixed_phrases)
 
 
 def beside_pattern(words: Sequence[str]) -> re.Pattern[str]:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.transforms.blocks import HOUR, Keys, Run
-from pipelines.transforms.likeness import NONE, Likeness, compare, evidence
+from pipelines.transforms.likeness import NONE, Likeness, compare, evidence, fit
 from pipelines.transforms.matching import Matching
-from pipelines.transforms.traits import Ragged, Traits, concat
+from pipelines.transforms.traits import Ragged, Traits, concat, distinct
 
 _FULL = 1 << 16  # reports on a shelf
 _CHUNK = 1 << 13  # reports whose candidates are found at once; the result does not depend on it
@@ -75,7 +75,7 @@ class Memory:
     def _candidates(self, x: Traits, keys: Keys) -> Candidates:
         hours, within = x.said_at // HOUR, int(self.matching.longest_s // HOUR) + 1
         asked = keys.probes.owners()
-        order = np.argsort(keys.probes.values, kind="stable")
+        order = np.argsort(keys.probes.values)
         probes, asking = keys.probes.values[order], asked[order]
         found = []
         for shelf in self.shelves:
@@ -95,27 +95,24 @@ class Memory:
         """Whether nothing speaks against any of these pairs of places."""
         if not pairs:
             return True
-        sides = np.array(pairs, dtype=np.int64)
-        shown = self.shown(sides[:, 0], sides[:, 1])
-        against = (
-            shown["against"] | shown["point_beyond"] | shown["point_far"] | (shown["apart_s"] > shown["horizon_s"])
-        )
-        return not bool(against.any())
+        one, other = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
+        rows = np.arange(len(pairs))
+        return bool(fit(self._at(one, lists=False), rows, self._at(other, lists=False), rows, self.matching).all())
 
     def shown(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[str, Any]:
         """The evidence of pairs of places."""
         rows = np.arange(len(one))
         return evidence(self._at(one), rows, self._at(other), rows, self.matching)
 
-    def _at(self, places: NDArray[np.int64]) -> Traits:
+    def _at(self, places: NDArray[np.int64], *, lists: bool = True) -> Traits:
         """Traits of reports at any places."""
-        if not len(places):
-            return self.shelves[0].traits.take(places)
         shelf = np.array([s.begin for s in self.shelves]).searchsorted(places, side="right") - 1
-        which = np.unique(shelf)
-        parts = [self.shelves[n].traits.take(places[shelf == n] - self.shelves[n].begin) for n in which]
+        which = distinct(shelf) if len(places) else np.zeros(1, np.int64)
+        parts = [self.shelves[n].traits.take(places[shelf == n] - self.shelves[n].begin, lists=lists) for n in which]
+        if len(parts) == 1:
+            return parts[0]
         back = np.argsort(np.concatenate([np.flatnonzero(shelf == n) for n in which]), kind="stable")
-        return concat(parts).take(back)
+        return concat(parts).take(back, lists=lists)
 
 
 def _holding(a: NDArray[np.int64], b: NDArray[np.int64], like: Likeness, begin: int) -> Candidates:

@@ -1,41 +1,26 @@
-"""What linking compares of each report, as columns of numbers.
+"""What linking compares of each report, as columns of numbers ready to compare.
 
-Belongs here: reading it out of a report's row, once, while refining; hashing of texts that is the same in
-every process. Not here: by which keys reports find each other (blocks), how alike two are (likeness).
+Not here: reading it out of a report (reading), by which keys reports find each other (blocks), how alike two are (likeness).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.contracts import TRAITS, column
-from pipelines.transforms.matching import Matching, hashed
-
-_CITED = re.compile(r"\b(?:JK\d{10}|KN-[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})\b", re.I)
-_WORDS = re.compile(r"[^a-z0-9]+")
-_NUMBER = re.compile(r"\d+")
-_NUMERAL = re.compile(r"[ivx]+|\d+[a-z]?")
-_TWICE = re.compile(r"(.)\1+")
-_VOWELS = re.compile(r"[aeiou]+")
-_STREET_KINDS = frozenset(("jalan", "gang", "perumahan", "komplek", "apartemen", "rusun", "kampung"))
+from pipelines.contracts import TRAITS
+from pipelines.transforms.matching import Matching
 
 _SINGLE = tuple(f.name for f in TRAITS if not pa.types.is_list(f.type))
 M_LAT = 111_195.0  # metres in a degree
 M_LON = M_LAT * 0.9942  # at 6.2 degrees south
-_FAR = 1_000.0
-_LEAST, _MOST = 0.02, 4  # of a group's share, and groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +38,14 @@ class Ragged:
     def owners(self) -> NDArray[np.int64]:
         """Row of each value."""
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The different ones, rising. numpy's own `unique` hashes, which takes up to seventy times as long as sorting here."""
+    found = np.sort(values)
+    new = np.ones(len(found), dtype=bool)
+    new[1:] = found[1:] != found[:-1]
+    return found[new]
 
 
 def spans(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -93,9 +86,11 @@ class Traits:
     def __len__(self) -> int:
         return len(self.said_at)
 
-    def take(self, rows: NDArray[np.int64]) -> Traits:
+    def take(self, rows: NDArray[np.int64], *, lists: bool = True) -> Traits:
+        """lists: False leaves the lists empty, which place and time have no need of."""
+        none = Ragged(np.zeros(0, np.int64), np.zeros(len(rows) + 1, np.int64))
         values = (getattr(self, f.name) for f in fields(self))
-        made: list[Any] = [v.take(rows) if isinstance(v, Ragged) else v[rows] for v in values]
+        made: list[Any] = [v[rows] if not isinstance(v, Ragged) else v.take(rows) if lists else none for v in values]
         return Traits(*made)
 
 
@@ -145,161 +140,3 @@ def ragged(lists: Any) -> Ragged:
     counts = pc.fill_null(whole.value_lengths(), 0).to_numpy(zero_copy_only=False)
     values = whole.flatten().to_numpy(zero_copy_only=False)
     return Ragged(values, np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
-
-
-# --- reading them out of a report ------------------------------------------------------------
-
-
-def fold(text: str) -> str:
-    return _WORDS.sub(" ", text.lower()).strip()
-
-
-def text_key(text: str) -> str | None:
-    """Hash of a text as compared: equal for equal words in equal order. None for no words."""
-    folded = fold(text)
-    return blake2b(folded.encode(), digest_size=8).hexdigest() if folded else None
-
-
-def cited(text: str, own: str | None) -> tuple[str, ...]:
-    """CRM and Kanal numbers a text cites, upper case, without its own."""
-    found = dict.fromkeys(m.upper() for m in _CITED.findall(text))
-    return tuple(n for n in found if n != own)
-
-
-def traits(
-    reports: pd.DataFrame, *, groups: Mapping[str, str], areas: Mapping[str, str], matching: Matching
-) -> pa.Table:
-    """TRAITS of reports (contracts.REPORTS columns), in their order. groups: category -> group; areas: kelurahan's
-    code -> its name, folded."""
-    rows = zip(*(column(reports, name) for name in READ), strict=True)
-    made = [_of_one(dict(zip(READ, row, strict=True)), groups, areas, matching) for row in rows]
-    columns = zip(*made, strict=True) if made else [[] for _ in TRAITS]
-    return pa.table([pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, TRAITS, strict=True)], TRAITS)
-
-
-READ = (
-    "channel", "title", "text", "address_text", "occurred_at", "lat", "lon", "place_method", "extra", "kelurahan_code", "street", "estate",
-    "hamlet", "house_number", "block", "rt", "rw", "landmark", "author_key", "category", "category_model",
-    "category_runner_up", "category_reported", "category_source", "attachments",
-)  # fmt: skip
-
-
-def _of_one(
-    r: Mapping[str, Any], groups: Mapping[str, str], areas: Mapping[str, str], matching: Matching
-) -> tuple[Any, ...]:
-    heard = matching.heard(fold(r["text"]).split())
-    x, y, spread = _point(r, matching)
-    way = _way(r, areas, matching)
-    mark, more = _mark(r, matching, beside=heard.beside)
-    found = _kinds(r, heard.spoken, groups, matching)
-    files = orjson.loads(r["attachments"]) if r["attachments"] not in (None, "[]") else []
-    return (
-        int(r["occurred_at"].timestamp()), x, y, spread, _code(r["kelurahan_code"]), hashed(way), *_alike(way),
-        _first_number(r["house_number"]), hashed(r["block"]), r["rt"] or 0, r["rw"] or 0, hashed(mark), hashed(more),
-        hashed(r["author_key"]), int(heard.unfixed), heard.numbers,
-        list(found), list(found.values()),
-        sorted({hashed(f["sha256"]) for f in files if f.get("sha256")}),
-        sorted({_signed(int(f["phash"], 16)) for f in files if f.get("phash")}),
-    )  # fmt: skip
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _code(kelurahan: str | None) -> int:
-    return int(kelurahan.replace(".", "")) if kelurahan else 0
-
-
-def _first_number(text: str | None) -> int:
-    found = _NUMBER.search(text) if text else None
-    return int(found[0]) % 1_000_000 if found else 0
-
-
-def _point(r: Mapping[str, Any], matching: Matching) -> tuple[float | None, float | None, float | None]:
-    """(metres east, metres north, how far it may be off); a landmark's point is the landmark's, not the citizen's."""
-    if r["lat"] is None or r["lat"] != r["lat"] or r["place_method"] == "landmark":
-        return None, None, None
-    accuracy = orjson.loads(r["extra"]).get("accuracy_m") if r["extra"] and "accuracy_m" in r["extra"] else None
-    pin = matching.pins.get(r["channel"], matching.pin_m)
-    spread = pin if not isinstance(accuracy, int | float) else min(max(float(accuracy), 5.0), _FAR)
-    return r["lon"] * M_LON, r["lat"] * M_LAT, spread
-
-
-def _way(r: Mapping[str, Any], areas: Mapping[str, str], matching: Matching) -> str | None:
-    """Street, estate or kampung, without what a text without commas hangs on to it."""
-    name = r["street"] or r["estate"] or r["hamlet"]
-    return _cut(name, areas.get(r["kelurahan_code"] or "", ""), matching.ends_way) if name else None
-
-
-@lru_cache(maxsize=1 << 16)
-def _cut(name: str, area: str, ends: frozenset[str]) -> str:
-    """A name up to its number, or to a word that begins something else, or to the name of its kelurahan."""
-    kept = name.split()[:2]
-    for word in name.split()[2:]:
-        if word in ends or _NUMERAL.fullmatch(kept[-1]):
-            break
-        kept.append(word)
-    if area and len(kept) > len(area.split()) + 1 and kept[-len(area.split()) :] == area.split():
-        kept = kept[: -len(area.split())]
-    return " ".join(kept)
-
-
-@lru_cache(maxsize=1 << 16)
-def _alike(way: str | None) -> tuple[int, int, int]:
-    """(way_alike, way_kind, way_letters) of a street's name: what fingers get wrong is left out of the first, changes a
-    bit or two of the last. The first is its consonants in alphabetical order; short names stay as they are."""
-    if not way:
-        return 0, 0, 0
-    kind, _, name = way.partition(" ")
-    if kind not in _STREET_KINDS or not name:
-        kind, name = "", way
-    words = name.split()
-    numerals = " ".join(w for w in words if _NUMERAL.fullmatch(w))
-    letters = "".join(w for w in words if not _NUMERAL.fullmatch(w))
-    consonants = "".join(sorted(set(_VOWELS.sub("", letters))))
-    if len(consonants) < 3:
-        consonants = _TWICE.sub(r"\1", letters)
-    bits = sum((3 if letters.count(c) > 1 else 1) << 2 * (ord(c) - 97) for c in set(letters) if "a" <= c <= "z")
-    return hashed(f"{kind} {consonants} {numerals}"), hashed(f"{kind} {numerals}"), bits
-
-
-def _mark(r: Mapping[str, Any], matching: Matching, *, beside: bool) -> tuple[str | None, str | None]:
-    """First word, and first two, of what the place lies beside; else of the landmark found. beside: the text may name it."""
-    texts = (r["text"] if beside else None, r["address_text"])
-    for text in filter(None, texts):
-        for found in matching.beside.finditer(text.lower()):
-            if (mark := _two(fold(found[1]).split(), matching))[0]:
-                return mark
-    return _two(fold(r["landmark"]).split(), matching) if r["landmark"] else (None, None)
-
-
-def _two(words: Sequence[str], matching: Matching) -> tuple[str | None, str | None]:
-    kept = []
-    for word in words[:2]:
-        if word in matching.ends_mark:
-            break
-        kept.append(word.lstrip("0") if word.isdigit() else _TWICE.sub(r"\1", word))
-    return (kept[0], " ".join(kept)) if kept else (None, None)
-
-
-def _kinds(
-    r: Mapping[str, Any], spoken: Mapping[str, float], groups: Mapping[str, str], matching: Matching
-) -> dict[str, float]:
-    """What a report may be about: group -> share, of four judgements that may differ."""
-    belief, points = matching.belief, dict[str, float]()
-    sure = r["category_source"] in ("model", "agreed")
-    for category, weight in (
-        (r["category_reported"], belief["reported"]),
-        (r["category_model"], belief["model"] if sure else belief["model_unsure"]),
-        (r["category_runner_up"], belief["runner_up"]),
-    ):
-        if group := groups.get(category or ""):
-            points[group] = points.get(group, 0.0) + weight
-    if spoken:
-        scale = belief["words"] / max(sum(spoken.values()), belief["words_enough"])
-        for group, hits in spoken.items():
-            points[group] = points.get(group, 0.0) + scale * hits
-    total = sum(points.values()) + belief["unknown"]
-    best = sorted([(-weight, group) for group, weight in points.items() if weight >= _LEAST * total])[:_MOST]
-    return {group: round(-weight / total, 3) for weight, group in best}

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pandas as pd
 import pyarrow as pa
 
 from pipelines import knowledge as known
 from pipelines.contracts import REPORTS, to_frame
 from pipelines.settings import default_models_dir
-from pipelines.transforms import traits
+from pipelines.transforms import reading
 from pipelines.transforms.likeness import LEVELS, NONE, compare, evidence
 from pipelines.transforms.matching import Matching
-from pipelines.transforms.traits import M_LAT, Traits, text_key
+from pipelines.transforms.reading import text_key
+from pipelines.transforms.traits import M_LAT, Traits, traits_of
 
 GROUPS: Mapping[str, str] = known.taxonomy(default_models_dir()).groups
 MATCHING: Matching = known._matching(default_models_dir(), frozenset(GROUPS.values()))
@@ -24,7 +26,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 GELORA, SENAYAN = "31.71.07.1001", "31.74.07.1002"
 AREAS = {GELORA: "gelora", SENAYAN: "senayan"}
 PLACE = {"lat": -6.2, "lon": 106.8, "kelurahan_code": GELORA}
-_COLUMNS = pa.schema([REPORTS.field(name) for name in traits.READ])
+_COLUMNS = pa.schema([REPORTS.field(name) for name in reading.READ])
 
 Row = dict[str, Any]
 
@@ -43,14 +45,22 @@ def report(text: str = "", *, hours: float = 0.0, north_m: float = 0.0, kind: st
     return row
 
 
+def cells(*reports: Row) -> pa.Table:
+    """contracts.REPORTS of the reports, as far as linking reads it."""
+    return pa.Table.from_pylist(list(reports), schema=_COLUMNS)
+
+
+def read_from(reports: pa.Table | pd.DataFrame, matching: Matching = MATCHING) -> pa.Table:
+    return reading.traits(reports, groups=GROUPS, areas=AREAS, matching=matching)
+
+
 def table(*reports: Row, matching: Matching = MATCHING) -> pa.Table:
     """contracts.TRAITS of the reports."""
-    frame = to_frame(pa.Table.from_pylist(list(reports), schema=_COLUMNS))
-    return traits.traits(frame, groups=GROUPS, areas=AREAS, matching=matching)
+    return read_from(to_frame(cells(*reports)), matching)
 
 
 def read(*reports: Row, matching: Matching = MATCHING) -> Traits:
-    return traits.traits_of(table(*reports, matching=matching), matching)
+    return traits_of(table(*reports, matching=matching), matching)
 
 
 def one(**cells: Any) -> dict[str, Any]:

@@ -251,6 +251,26 @@ def test_what_joined_because_of_a_split_comes_back_with_it(town: City, load: Cal
     assert found.tickets[T(2)] == {"superseded_by": T(1)}
 
 
+def test_a_decision_that_is_brought_back_is_as_if_it_had_always_stood_whatever_was_merged_meanwhile(
+    town: City, load: Callable[..., Tables]
+) -> None:
+    street(town)
+    town.say(7, at=3 * FAR)
+    apart = load()
+    pin = town.act("pin", T(7), R(6))
+    merge = town.act("merge", T(5), other_id=T(1))
+    stood = load()
+    undo = town.act("undo", undoes=pin)
+    assert load().parts == {T(1): {R(n) for n in (1, 2, 3, 5, 6)}, T(7): {R(7)}}
+    again = town.act("undo", undoes=undo)
+    assert (load().parts, load().links, load().live()) == (stood.parts, stood.links, stood.live())
+    town.act("undo", undoes=merge)
+    assert load().parts == {T(1): {R(1), R(2), R(3)}, T(5): {R(5)}, T(7): {R(6), R(7)}}
+    town.act("undo", undoes=again)
+    assert (load().parts, load().links, load().live()) == (apart.parts, apart.links, apart.live())
+    assert load(*[1] * 11).hashes == load().hashes
+
+
 def test_why_a_report_is_where_it_is_reads_alike_however_the_order_is_cut_and_after_an_undo(
     town: City, load: Callable[..., Tables]
 ) -> None:

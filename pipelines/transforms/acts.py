@@ -193,8 +193,10 @@ class Acts:
         if not self.in_force(done.act_id):
             raise _FaultError("undone", act=done.act_id)
         stays = {m.report_id: pin for m in done.moves if (pin := self._pinned(m.report_id, since=done))}
-        back = {m.report_id: m.origin for m in done.moves if m.report_id not in stays}
         root, again = self._root(done)
+        # To where the decision itself put them or found them: tickets may have been merged and parted in between.
+        ends = {m.report_id: m.target if again else m.origin for m in root.moves}
+        back = {m.report_id: ends.get(m.report_id, m.origin) for m in done.moves if m.report_id not in stays}
         for move in done.moves:
             link = self._links[move.report_id]
             as_decided = again or link.decision == root.act_id or all(m.report_id != link.report_id for m in root.moves)
@@ -269,8 +271,9 @@ class Acts:
             link = link.decided(asked.act_id, move.target, actor=asked.actor, reason=asked.reason)
         else:
             root, again = self._root(self.past[asked.undoes])
-            if again and any(m.report_id == link.report_id for m in root.moves):
-                link = link.decided(root.act_id, move.target, actor=root.actor, reason=root.reason)
+            origin = next((m.origin for m in root.moves if m.report_id == link.report_id), None)
+            if again and origin:
+                link = link.led_on(origin).decided(root.act_id, move.target, actor=root.actor, reason=root.reason)
             else:
                 link = (link.restored() if link.decision == root.act_id else link).led_on(move.target)
         self._members[move.origin].discard(move.report_id)

@@ -6,7 +6,7 @@ corpus and config. Not here: what the pipeline does with them (transforms).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, word
 from pipelines.transforms.contents import Clock
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.likeness import POINTS
-from pipelines.transforms.matching import BELIEF, DAY, Level, Matching, Reach, beside_pattern
+from pipelines.transforms.matching import BANDS, BELIEF, DAY, Level, Matching, Reach, beside_pattern
 from pipelines.transforms.reading import fold
 from pipelines.transforms.route import Routing
 from pipelines.transforms.spam import Spam, folded
@@ -104,7 +104,7 @@ def _judging_by(settings: Settings, boundaries: Path, version: str) -> Knowledge
         ),
         clocks=rules.clocks(models / "sla.toml", registry),
         gazetteer=gazetteer,
-        matching=_matching(models, frozenset(categories.groups.values())),
+        matching=_matching(models, frozenset(categories.groups.values()), registry),
         spam=_spam(models / "spam.toml"),
         data_version=version,
     )
@@ -206,8 +206,8 @@ def taxonomy(models: Path) -> Taxonomy:
 _LEVELS = ("cited", "same_photo", "same_author_text", "near_text", "place_time", "unfixed", "bridge")
 
 
-def _matching(models: Path, groups: frozenset[str]) -> Matching:
-    """matching.toml and matters.toml. groups: all that the taxonomy has."""
+def _matching(models: Path, groups: frozenset[str], channels: Collection[str]) -> Matching:
+    """matching.toml and matters.toml. groups: all that the taxonomy has; channels: all that the registry has."""
     path = models / "matching.toml"
     raw = entries.toml(path)
     given = entries.table(path, raw, "level")
@@ -228,14 +228,19 @@ def _matching(models: Path, groups: frozenset[str]) -> Matching:
     with slips(path, "[group]"):
         if missing := sorted(groups - set(reach)):
             raise ValueError(f"[group.{missing[0]}] is missing; taxonomy.toml has it")
-    with slips(path, "[points], [belief], [words], [pin], pin_m or picture_bits"):
-        points, belief, words = (entries.table(path, raw, name) for name in ("points", "belief", "words"))
+    with slips(path, "[points], [bands], [belief], [words], [pin], pin_m or picture_bits"):
+        points, bands, belief, words = (
+            entries.table(path, raw, name) for name in ("points", "bands", "belief", "words")
+        )
         pins = entries.table(path, raw, "pin")
+        if odd := sorted(set(pins) - set(channels)):
+            raise ValueError(f"[pin] {odd[0]} is no channel of channels.toml")
         ends, beside = frozenset(texts(words, "ends")), texts(words, "beside")
         return Matching(
             levels,
             reach,
-            {name: signed(points, name) for name in POINTS if _known(points, name)},
+            {name: signed(points, name) for name in POINTS if _known(points, POINTS, "points") and name in points},
+            {name: number(bands, name) for name in BANDS if _known(bands, BANDS, "bands")},
             _matters(models / "matters.toml", groups),
             {name: number(belief, name) for name in BELIEF},
             number(raw, "pin_m"),
@@ -249,10 +254,10 @@ def _matching(models: Path, groups: frozenset[str]) -> Matching:
         )
 
 
-def _known(points: Mapping[str, object], name: str) -> bool:
-    if odd := sorted(set(points) - set(POINTS)):
-        raise ValueError(f"[points] {odd[0]} is unknown")
-    return name in points
+def _known(given: Mapping[str, object], names: Collection[str], section: str) -> bool:
+    if odd := sorted(set(given) - set(names)):
+        raise ValueError(f"[{section}] {odd[0]} is unknown")
+    return True
 
 
 def _matters(path: Path, groups: frozenset[str]) -> Mapping[str, Mapping[str, float]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,6 @@ POINTS = (
     "mark_other", "kind_first", "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure",
     "kind_unknown", "soon", "later", "late", "author", "text_near", "text_some", "unfixed",
 )  # fmt: skip
-_HERE_M = 30.0
-_SLIP, _UNCLEAR = 2, 6  # bits of two names' letters that differ
 _STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
 
 Bools = NDArray[np.bool_]
@@ -53,7 +52,7 @@ class Likeness:
 
 def compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
     """Rows a of x beside rows b of y."""
-    open_ = np.flatnonzero(~_barred(x, a, y, b))
+    open_ = np.flatnonzero(~_barred(x, a, y, b, matching))
     steps = range(0, max(len(open_), 1), _STEP)
     parts = [_compare(x, a[rows], y, b[rows], matching) for rows in (open_[s : s + _STEP] for s in steps)]
     found = Likeness(*(np.concatenate([getattr(p, n) for p in parts]) for n in Likeness.__slots__))
@@ -66,7 +65,7 @@ def compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], ma
     return whole
 
 
-def _barred(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64]) -> Bools:
+def _barred(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Bools:
     """Pairs that `evidence` would find spoken against whatever they are about: most of those that share a key, at little
     cost. Another kelurahan or street bars where not both have a point."""
     area, other_area = x.area[a], y.area[b]
@@ -74,7 +73,7 @@ def _barred(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64]) ->
     way, other_way = x.way[a], y.way[b]
     named = (way != other_way) & (way != 0) & (other_way != 0)
     letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
-    barred |= named & ((x.way_kind[a] != y.way_kind[b]) | (letters > _UNCLEAR))
+    barred |= named & ((x.way_kind[a] != y.way_kind[b]) | (letters > matching.bands["letters_unclear"]))
     barred &= np.isnan(x.x[a]) | np.isnan(y.x[b])
     rw, other_rw = x.rw_no[a], y.rw_no[b]
     return barred | ((rw != other_rw) & (rw != 0) & (other_rw != 0))
@@ -151,22 +150,25 @@ def _where_and_when(
     radius, horizon, houses, of_group = (v[group] for v in matching.reach)  # the last stands for: none in common
     apart = np.abs(x.said_at[a] - y.said_at[b]).astype(float)
     shown: dict[str, Any] = {"apart_s": apart, "group": group, "horizon_s": horizon, "group_points": of_group}
-    _kinds(shown, same_kind, x.top[a] == y.top[b], known)
-    share = apart / horizon
+    _kinds(shown, same_kind, x.top[a] == y.top[b], known, matching)
     shown["unfixed"] = x.unfixed[a] != 0
-    shown |= {"soon": share <= 0.1, "later": (share > 0.1) & (share <= 0.35), "late": share > 0.35}
-    _places(shown, x, a, y, b, radius, houses)
+    shown["soon"], shown["later"], shown["late"] = _bands(apart / horizon, matching, "later", "late")
+    _places(shown, x, a, y, b, radius, houses, matching)
     return shown
 
 
-def _kinds(shown: dict[str, Any], same: Floats, first: Any, known: Bools) -> None:
+def _kinds(shown: dict[str, Any], same: Floats, first: Any, known: Bools, matching: Matching) -> None:
     shown["kind_unknown"] = ~known
     shown["kind_first"] = known & first
-    for name, low, high in (
-        ("kind_other", -1.0, 0.02), ("kind_unlike", 0.02, 0.06), ("kind_doubtful", 0.06, 0.12), ("kind_likely", 0.12, 0.2),
-        ("kind_same", 0.2, 0.3), ("kind_sure", 0.3, 2.0),
-    ):  # fmt: skip
-        shown[name] = known & (same >= low) & (same < high)
+    names = ("kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure")
+    for name, there in zip(("kind_other", *names), _bands(same, matching, *names), strict=True):
+        shown[name] = known & there
+
+
+def _bands(value: Floats, matching: Matching, *names: str) -> list[Bools]:
+    """Which values lie below the first band of matching.toml, and in each: a band goes on to the next. NaN is in none."""
+    limits = [-np.inf, *(matching.bands[name] for name in names), np.inf]
+    return [(value >= low) & (value < high) for low, high in pairwise(limits)]
 
 
 def _places(
@@ -177,13 +179,15 @@ def _places(
     b: NDArray[np.int64],
     radius: Floats,
     houses: Floats,
+    matching: Matching,
 ) -> None:
+    bands = matching.bands
     area_same, area_other = _agree(x.area[a], y.area[b])
     way_same, way_other = _agree(x.way[a], y.way[b])
     letters = np.bitwise_count(x.way_letters[a] ^ y.way_letters[b])
-    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= _SLIP)
+    way_alike = way_other & (x.way_kind[a] == y.way_kind[b]) & (letters <= bands["letters_slip"])
     # A word more or less in a name neither joins nor bars.
-    way_other &= ~((x.way_kind[a] == y.way_kind[b]) & (letters <= _UNCLEAR))
+    way_other &= ~((x.way_kind[a] == y.way_kind[b]) & (letters <= bands["letters_unclear"]))
     way = way_same | way_alike
     house_same, house_other = _agree(x.house[a], y.house[b])
     house_near = house_other & (np.abs(x.house[a] - y.house[b]) <= houses)
@@ -194,10 +198,10 @@ def _places(
     mark_same, _ = _agree(x.mark_more[a], y.mark_more[b])
     mark_alike, mark_other = _agree(x.mark[a], y.mark[b])
     metres = np.hypot(x.x[a] - y.x[b], x.y[a] - y.y[b])
-    share = metres / (radius + x.spread[a] + y.spread[b])  # NaN compares as false
-    near, within, beyond, far = share <= 0.5, (share > 0.5) & (share <= 1), (share > 1) & (share <= 1.6), share > 1.6
+    share = metres / (radius + x.spread[a] + y.spread[b])
+    near, within, beyond, far = _bands(share, matching, "point_within", "point_beyond", "point_far")
     shown |= {
-        "point_here": metres <= _HERE_M, "point_near": near, "point_within": within, "point_beyond": beyond,
+        "point_here": metres <= bands["here_m"], "point_near": near, "point_within": within, "point_beyond": beyond,
         "point_far": far, "area_same": area_same, "area_other": area_other, "way_same": way_same,
         "way_alike": way_alike, "way_other": way_other, "house_same": house_same & (way | (rt_same & rw_same)),
         "house_near": house_near, "house_other": house_other, "rt_same": rt_same & rw_same, "rt_other": rt_other,
@@ -205,7 +209,7 @@ def _places(
         "metres": metres,
     }  # fmt: skip
     placed = near | within | (way & ~area_other) | (area_same & (mark_same | (rt_same & rw_same)))
-    shown["placed"], shown["point_off"] = placed, share > 2.2
+    shown["placed"], shown["point_off"] = placed, share > bands["point_off"]
     shown["against"] = np.logical_or.reduce(list(bars(shown).values()))
 
 
@@ -236,7 +240,7 @@ def _texts(
     common = overlap(x.words, a, y.words, b)
     shown["words"] = np.minimum(*size)
     shown["similar"] = similar = common / np.maximum(size[0] + size[1] - common, 1)
-    shown |= {"text_near": similar >= 0.5, "text_some": (similar >= 0.3) & (similar < 0.5)}
+    _, shown["text_some"], shown["text_near"] = _bands(similar, matching, "text_some", "text_near")
 
 
 def overlap(x: Ragged, a: NDArray[np.int64], y: Ragged, b: NDArray[np.int64]) -> NDArray[np.int64]:

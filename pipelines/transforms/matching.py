@@ -17,6 +17,10 @@ _LONG = re.compile(r"([a-z])\1{2,}")
 
 
 BELIEF = ("reported", "model", "model_unsure", "runner_up", "words", "words_enough", "unknown")
+BANDS = (
+    "here_m", "point_within", "point_beyond", "point_far", "point_off", "letters_slip", "letters_unclear", "kind_unlike",
+    "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "later", "late", "text_some", "text_near",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +70,17 @@ def hashed(text: str | None) -> int:
 
 @dataclass(frozen=True)
 class Matching:
-    """groups: what a report may be about -> its reach. points: evidence -> what it counts. words: word or two -> group ->
-    weight. belief: how much each judgement of the matter counts. pin_m: how far a point without a stated accuracy may be
-    off; pins: the same by channel. besides: in front of, near ...; beside: what finds the words behind
-    these; ends_mark: words that such a name ends before; ends_way: the
-    same for streets. unfixed: phrases of whoever says that a work called done is not. picture_bits: in how many of 64
-    bits two hashes of one picture may differ."""
+    """groups: what a report may be about -> its reach. points: evidence -> what it counts; bands: where each begins.
+    words: word or two -> group -> weight. belief: how much each judgement of the matter counts. pin_m: how far a point
+    without a stated accuracy may be off; pins: the same by channel. besides: in front of, near ...; beside: what finds
+    the words behind these; ends_mark: words that such a name ends before; ends_way: the same for streets. unfixed:
+    phrases of whoever says that a work called done is not. picture_bits: in how many of 64 bits two hashes of one
+    picture may differ."""
 
     levels: Mapping[str, Level]
     groups: Mapping[str, Reach]
     points: Mapping[str, float]
+    bands: Mapping[str, float]
     words: Mapping[str, Mapping[str, float]]
     belief: Mapping[str, float]
     pin_m: float

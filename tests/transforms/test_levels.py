@@ -182,5 +182,5 @@ def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter
 @settings(max_examples=300)
 def test_what_is_left_out_before_it_is_compared_is_what_would_be_against(one: Row, other: Row) -> None:
     x = read(one, other)
-    left_out = likeness._barred(x, np.array([0]), x, np.array([1]))[0]
+    left_out = likeness._barred(x, np.array([0]), x, np.array([1]), MATCHING)[0]
     assert not left_out or shown(one, other)["against"]

@@ -21,7 +21,7 @@ from pipelines.transforms.reading import text_key
 from pipelines.transforms.traits import M_LAT, Traits, traits_of
 
 GROUPS: Mapping[str, str] = known.taxonomy(default_models_dir()).groups
-MATCHING: Matching = known._matching(default_models_dir(), frozenset(GROUPS.values()))
+MATCHING: Matching = known._matching(default_models_dir(), frozenset(GROUPS.values()), {"qlue"})
 START = datetime(2026, 3, 2, tzinfo=UTC)
 GELORA, SENAYAN = "31.71.07.1001", "31.74.07.1002"
 AREAS = {GELORA: "gelora", SENAYAN: "senayan"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -37,7 +38,7 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
     linkable = reports.loc[reports["kind"] != "appreciation", KEPT]
     groups = prepared(linkable, group_rows, workers)
     with (
-        _uncollected(),
+        _undisturbed(),
         ThreadPoolExecutor(1) as ahead,
     ):  # what is alike is found for one group while the one before is decided
         waiting = ahead.submit(_found, groups, state.memory)
@@ -54,12 +55,16 @@ def kanal(reports: pd.DataFrame, group_rows: int = 50_000, *, workers: int = 1) 
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for rings of objects: there are none, and a million tuples to look at."""
+def _undisturbed() -> Iterator[None]:
+    """Without looking for rings of objects: there are none, and a million tuples to look at. Threads take turns often, as one
+    has only short work to do between long work that needs no turn."""
+    before = sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(0.0002)
     try:
         yield
     finally:
+        sys.setswitchinterval(before)
         gc.enable()
 
 

@@ -136,8 +136,11 @@ def _minhash(words: Ragged) -> NDArray[np.uint64]:
 class Run:
     """Keys of some reports, sorted. rows, hours: of each key, the report's number and when it was said, in hours since 1970."""
 
-    def __init__(self, keys: NDArray[np.int64], rows: NDArray[np.int64], hours: NDArray[np.int64]) -> None:
-        order = np.argsort(keys)
+    def __init__(
+        self, keys: NDArray[np.int64], rows: NDArray[np.int64], hours: NDArray[np.int64], *, merge: bool = False
+    ) -> None:
+        """merge: the keys are two sorted runs."""
+        order = np.argsort(keys, kind="stable" if merge else None)
         self.keys, self.rows, self.hours = keys[order], rows[order].astype(np.int32), hours[order].astype(np.int32)
         self.first, self.last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)
 
@@ -147,6 +150,7 @@ class Run:
             np.concatenate([self.keys, other.keys]),
             np.concatenate([self.rows, other.rows + rows]),
             np.concatenate([self.hours, other.hours]),
+            merge=True,
         )
 
     def near(self, hours: NDArray[np.int64], within: int) -> bool:

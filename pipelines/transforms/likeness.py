@@ -30,7 +30,7 @@ POINTS = (
     "mark_other", "kind_first", "kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure",
     "kind_unknown", "soon", "later", "late", "author", "text_near", "text_some", "unfixed",
 )  # fmt: skip
-_STEP = 1 << 17  # pairs compared at a time: what fits into the processor's cache
+_STEP = 1 << 15  # pairs compared at a time: what fits into the processor's cache
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -80,7 +80,10 @@ def _barred(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], ma
 
 
 def _compare(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching) -> Likeness:
-    shown = evidence(x, a, y, b, matching)
+    shown = _where_and_when(x, a, y, b, matching)
+    # Of the others no words could make a level hold: the costly half of comparing is left out.
+    asked = ~shown["against"] & (~shown["kind_other"] | (shown["unfixed"] & shown["placed"]))
+    _texts(shown, x, a, y, b, matching, np.flatnonzero(asked))
     levels, horizon = matching.levels, DAY * 1.0
     level = np.full(len(a), NONE, dtype=np.int8)
     score = np.zeros(len(a), dtype=np.int16)
@@ -128,7 +131,7 @@ def evidence(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], m
     """What each pair shows: a flag for every name of [points], and what the levels ask for beside: placed (both tell one
     place), against (they tell two), kind_other (nothing that both may be about) ..."""
     shown = _where_and_when(x, a, y, b, matching)
-    _texts(shown, x, a, y, b, matching)
+    _texts(shown, x, a, y, b, matching, np.arange(len(a)))
     return shown
 
 
@@ -232,12 +235,20 @@ def _agree(u: NDArray[np.int64], v: NDArray[np.int64]) -> tuple[Bools, Bools]:
 
 
 def _texts(
-    shown: dict[str, Any], x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching
+    shown: dict[str, Any],
+    x: Traits,
+    a: NDArray[np.int64],
+    y: Traits,
+    b: NDArray[np.int64],
+    matching: Matching,
+    asked: NDArray[np.int64],
 ) -> None:
+    """asked: pairs whose words are compared; those of the others count as not alike."""
     shown["author"] = _agree(x.author[a], y.author[b])[0]
     shown["photo"] = _share(x.photos, a, y.photos, b) | _near(x.pictures, a, y.pictures, b, matching.picture_bits)
     size = np.diff(x.words.start)[a], np.diff(y.words.start)[b]
-    common = overlap(x.words, a, y.words, b)
+    common = np.zeros(len(a), dtype=np.int64)
+    common[asked] = overlap(x.words, a[asked], y.words, b[asked])
     shown["words"] = np.minimum(*size)
     shown["similar"] = similar = common / np.maximum(size[0] + size[1] - common, 1)
     _, shown["text_some"], shown["text_near"] = _bands(similar, matching, "text_some", "text_near")

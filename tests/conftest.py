@@ -24,6 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """While one process builds the classifier, the others do what has no need of it."""
+    needy: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        (needy if "model_cache" in getattr(item, "fixturenames", ()) else others).append(item)
+    items[:] = [*needy[:1], *others, *needy[1:]]
+
+
 @pytest.fixture(scope="session")
 def model_cache(request: pytest.FixtureRequest) -> Path:
     """Folder with the classifier of this corpus, config and code, built once and kept in pytest's cache."""

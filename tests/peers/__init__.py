@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 _PLACES = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin", os.environ.get("PATH", os.defpath)))
 _INSTALL = Path(__file__).with_name("install.sh")
 _SECONDS = 600
+_SCRATCH = Path(tempfile.gettempdir()) / "kanal-peers"
 
 
 def need(binary: str, package: str) -> Path:
@@ -27,6 +29,7 @@ def need(binary: str, package: str) -> Path:
     Missing: as root with apt its package is installed, once for all test processes. Where that
     cannot be, the test fails under CI and is skipped elsewhere, with the reason.
     """
+    _wait(package)
     if found := _find(binary):
         return found
     why = _install(package)
@@ -46,16 +49,25 @@ def _find(binary: str) -> Path | None:
     return Path(found) if found else None
 
 
+def _wait(package: str) -> None:
+    """While another process installs it, its program may be there before the users and files that it needs."""
+    if (lock := _SCRATCH / f"{package}.lock").exists():
+        with suppress(Timeout), FileLock(lock, timeout=_SECONDS):
+            pass
+
+
 def _install(package: str) -> str | None:
     """Why `package` could not be installed; None where it was. Not tried again for a while."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return "only root with apt-get may install it"
-    scratch = Path(tempfile.gettempdir()) / "kanal-peers"
-    scratch.mkdir(mode=0o700, exist_ok=True)
-    failed = scratch / f"{package}.failed"
+    _SCRATCH.mkdir(mode=0o700, exist_ok=True)
+    failed = _SCRATCH / f"{package}.failed"
     try:
-        # One lock for all packages: apt itself takes one installation at a time.
-        with FileLock(scratch / "apt.lock", timeout=_SECONDS):
+        # One lock for all packages beside its own: apt itself takes one installation at a time.
+        with (
+            FileLock(_SCRATCH / f"{package}.lock", timeout=_SECONDS),
+            FileLock(_SCRATCH / "apt.lock", timeout=_SECONDS),
+        ):
             if failed.exists() and time.time() - failed.stat().st_mtime < _SECONDS:
                 return f"was not installed a moment ago ({failed} says why)"
             done = subprocess.run(

@@ -370,7 +370,7 @@ def test_puts_compactions_and_kills_in_any_order_change_nothing_that_is_read(tmp
     run_state_machine_as_test(
         Interleaved,
         settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

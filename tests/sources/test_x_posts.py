@@ -140,7 +140,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @example({"id": [], "geo": {"place_id": []}, "referenced_tweets": [{"type": {}, "id": []}]}, {})
 @given(
     st.dictionaries(st.sampled_from(FIELDS), _json, max_size=8),

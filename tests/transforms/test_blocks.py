@@ -56,7 +56,7 @@ def placed(cells: dict[str, Any], at: tuple[float, float] | None, near: tuple[fl
 
 
 @given(places, places, spot, spot, st.tuples(st.floats(-6.4, -5.9), st.floats(106.6, 107.0)))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_no_pair_of_one_place_matter_and_time_is_missed_by_the_keys(
     one: dict[str, Any], other: dict[str, Any], a: Any, b: Any, near: tuple[float, float]
 ) -> None:

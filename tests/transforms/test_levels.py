@@ -158,7 +158,7 @@ rows = st.builds(lambda c: report(**c), cells)
 
 
 @given(rows, rows)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_likeness_is_the_same_from_both_sides_but_for_who_says_that_a_work_is_not_done(one: Row, other: Row) -> None:
     levels = {**MATCHING.levels, "unfixed": replace(MATCHING.levels["unfixed"], enabled=False)}
     even = replace(MATCHING, points={**MATCHING.points, "unfixed": 0.0}, levels=levels)
@@ -166,7 +166,7 @@ def test_likeness_is_the_same_from_both_sides_but_for_who_says_that_a_work_is_no
 
 
 @given(rows, rows)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter_at_none_of_words(
     one: Row, other: Row
 ) -> None:
@@ -179,7 +179,7 @@ def test_what_is_against_or_too_far_in_time_meets_at_no_level_and_another_matter
 
 
 @given(rows, rows)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_is_left_out_before_it_is_compared_is_what_would_be_against(one: Row, other: Row) -> None:
     x = read(one, other)
     left_out = likeness._barred(x, np.array([0]), x, np.array([1]), MATCHING)[0]

@@ -40,7 +40,7 @@ def test_loads_of_any_size_link_as_one_load_does(crowd: tuple[Crowd, Linked], si
 
 
 @given(st.integers(0, 1 << 30), st.lists(st.integers(0, 12), max_size=5))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_any_crowd_in_any_loads_is_linked_as_a_plain_loop_does(seed: int, sizes: list[int]) -> None:
     made = Crowd.random(seed, 60)
     found = made.link(sizes=sizes)

@@ -55,7 +55,7 @@ def test_candidates_are_those_of_a_plain_loop_for_every_chunk_and_shelf(
 
 
 @given(st.integers(0, 1 << 30), st.lists(st.integers(0, 20), max_size=4))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_candidates_are_the_same_in_loads_of_any_size_added_or_found(seed: int, sizes: list[int]) -> None:
     x = read(*rows(random.Random(seed), 60, days=40))
     remembered, found, begin = Memory(MATCHING), list[tuple[Any, ...]](), 0

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +24,7 @@ from pipelines.transforms.classify import Taxonomy, Thresholds, fold_label, word
 from pipelines.transforms.contents import Clock
 from pipelines.transforms.gazetteer import Gazetteer
 from pipelines.transforms.likeness import POINTS
-from pipelines.transforms.matching import BANDS, BELIEF, DAY, Level, Matching, Reach, beside_pattern
+from pipelines.transforms.matching import BANDS, BELIEF, DAY, RISING, Level, Matching, Reach, beside_pattern
 from pipelines.transforms.reading import fold
 from pipelines.transforms.route import Routing
 from pipelines.transforms.spam import Spam, folded
@@ -233,14 +235,17 @@ def _matching(models: Path, groups: frozenset[str], channels: Collection[str]) -
             entries.table(path, raw, name) for name in ("points", "bands", "belief", "words")
         )
         pins = entries.table(path, raw, "pin")
+        for given_names, names, section in ((points, POINTS, "points"), (bands, BANDS, "bands")):
+            if odd := sorted(set(given_names) - set(names)):
+                raise ValueError(f"[{section}] {odd[0]} is unknown")
         if odd := sorted(set(pins) - set(channels)):
             raise ValueError(f"[pin] {odd[0]} is no channel of channels.toml")
         ends, beside = frozenset(texts(words, "ends")), texts(words, "beside")
         return Matching(
             levels,
             reach,
-            {name: signed(points, name) for name in POINTS if _known(points, POINTS, "points") and name in points},
-            {name: number(bands, name) for name in BANDS if _known(bands, BANDS, "bands")},
+            {name: signed(points, name) for name in POINTS if name in points},
+            _bands(bands),
             _matters(models / "matters.toml", groups),
             {name: number(belief, name) for name in BELIEF},
             number(raw, "pin_m"),
@@ -254,10 +259,12 @@ def _matching(models: Path, groups: frozenset[str], channels: Collection[str]) -
         )
 
 
-def _known(given: Mapping[str, object], names: Collection[str], section: str) -> bool:
-    if odd := sorted(set(given) - set(names)):
-        raise ValueError(f"[{section}] {odd[0]} is unknown")
-    return True
+def _bands(given: Mapping[str, Any]) -> Mapping[str, float]:
+    found = {name: number(given, name) for name in BANDS}
+    for low, high in (pair for names in RISING for pair in pairwise(names)):
+        if found[low] > found[high]:
+            raise ValueError(f"[bands] {high} must not be below {low}: each goes on to the next")
+    return found
 
 
 def _matters(path: Path, groups: frozenset[str]) -> Mapping[str, Mapping[str, float]]:

@@ -271,6 +271,43 @@ def test_a_decision_that_is_brought_back_is_as_if_it_had_always_stood_whatever_w
     assert load(*[1] * 11).hashes == load().hashes
 
 
+def test_what_was_there_before_a_decision_stays_when_it_is_undone_and_brought_back(
+    town: City, load: Callable[..., Tables]
+) -> None:
+    town.say(10)
+    town.say(1, at=FAR)
+    town.say(3, at=2 * FAR)
+    town.act("merge", T(10), other_id=T(1))
+    town.say(5, at=FAR)  # is there because of 1, and long before what follows
+    pin = town.act("pin", T(3), R(1))
+    stood = load()
+    assert stood.parts == {T(10): {R(5), R(10)}, T(3): {R(1), R(3)}}
+    undo = town.act("undo", undoes=pin)
+    assert load().parts == {T(10): {R(1), R(5), R(10)}, T(3): {R(3)}}
+    town.act("undo", undoes=undo)
+    assert (load().parts, load().links) == (stood.parts, stood.links)
+    back = town.act("pin", T(10), R(1))
+    town.act("undo", undoes=back)
+    assert (load().parts, load().links) == (stood.parts, stood.links)
+
+
+def test_what_joined_because_of_a_pinned_report_goes_back_with_it(town: City, load: Callable[..., Tables]) -> None:
+    words = "jalan berlubang cukup dalam di sini juga tolong segera diperbaiki oleh petugas dinas terkait"
+    town.say(1)
+    town.say(2, at=2 * FAR, isi=f"Menyusul {no_of(1)}: {words}")
+    town.say(3, at=FAR)
+    pin = town.act("pin", T(3), R(2))
+    town.say(5, at=2 * FAR, isi=f"Menyusul: {words}")
+    assert load().parts == {T(1): {R(1)}, T(3): {R(2), R(3), R(5)}}
+    undo = town.act("undo", undoes=pin)
+    found = load()
+    assert found.parts == {T(1): {R(1), R(2), R(5)}, T(3): {R(3)}}
+    assert "lewat" not in orjson.loads(found.links[R(5)][3])
+    town.act("undo", undoes=undo)
+    assert load().parts == {T(1): {R(1)}, T(3): {R(2), R(3), R(5)}}
+    assert load(*[1] * 7).hashes == load(4, 3).hashes == load().hashes
+
+
 def test_why_a_report_is_where_it_is_reads_alike_however_the_order_is_cut_and_after_an_undo(
     town: City, load: Callable[..., Tables]
 ) -> None:

@@ -212,6 +212,7 @@ SLIPS = [
     ("matching.toml", "way_other =", "street_other =", r"\[points\] street_other is unknown"),
     ("matching.toml", "late = -2.9", "late = nan", "late must be a number"),
     ("matching.toml", "here_m = 30", "near_m = 30", r"\[bands\] near_m is unknown"),
+    ("matching.toml", "late = 0.35", "late = 0.05", r"\[bands\] late must not be below later"),
     ("matching.toml", "here_m = 30", "", r"\[bands\].* lacks 'here_m'"),
     ("matching.toml", "qlue = 40", "glue = 40", r"\[pin\] glue is no channel of channels.toml"),
     ("matching.toml", "runner_up = 0.2", "", r"\[belief\].* lacks 'runner_up'"),

@@ -52,6 +52,12 @@ class Link(NamedTuple):
         found: str | None = self._explained().get("lewat")
         return found
 
+    @property
+    def witness(self) -> str | None:
+        """The report that it was compared with when it was linked; None where people put it here."""
+        found: str | None = self._explained().get("laporan")
+        return found
+
     def decided(self, act_id: str, ticket_id: str, *, actor: str, reason: str) -> Link:
         """As a decision puts the report elsewhere; what the link was before stays with it."""
         before = {name: getattr(self, name) for name in ("ticket_id", "level", "score")}
@@ -73,8 +79,8 @@ class Link(NamedTuple):
         return self._replace(ticket_id=ticket_id, explanation=orjson.dumps(why).decode())
 
     def because(self, why: Mapping[str, Any]) -> Link:
-        """With the values compared when the report was linked, which stay with it wherever it went since. The ticket that it
-        matched (lewat) is what the link says of it now, and is told last, as where nothing was decided."""
+        """With the values compared when the report was linked, which stay with it wherever it went since. `lewat` stays as the
+        link has it now and comes last, so that keys stand in the order they have without decisions."""
         whole = inner = self._explained()
         while "sebelumnya" in inner:
             inner = inner["sebelumnya"]["explanation"]

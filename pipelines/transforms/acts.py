@@ -209,9 +209,10 @@ class Acts:
         left = sorted({m.target for m in done.moves if m.report_id in back})
         for ticket in left:  # what came since because of what now goes back goes with it
             for report in self._members[ticket] - back.keys():
-                through = first_of(self._links[report].through or "")
-                if through in back and not self._pinned(report, since=done):
-                    back[report] = back[through]
+                link = self._links[report]
+                led_by = next((r for r in (link.witness, first_of(link.through or "")) if r in back), None)
+                if led_by and link.arrival > done.arrival and not self._pinned(report, since=done):
+                    back[report] = back[led_by]
         for ticket in left:  # a ticket that loses its first report keeps nothing
             home = back.get(first_of(ticket), ticket)
             for report in sorted(self._members[ticket] - back.keys()) if home != ticket else ():

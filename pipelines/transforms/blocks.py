@@ -139,7 +139,7 @@ class Run:
     def __init__(
         self, keys: NDArray[np.int64], rows: NDArray[np.int64], hours: NDArray[np.int64], *, merge: bool = False
     ) -> None:
-        """merge: the keys are two sorted runs."""
+        """merge: the keys are two sorted runs, which are sorted sooner that way."""
         order = np.argsort(keys, kind="stable" if merge else None)
         self.keys, self.rows, self.hours = keys[order], rows[order].astype(np.int32), hours[order].astype(np.int32)
         self.first, self.last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)

@@ -146,6 +146,7 @@ def fit(x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matchi
 def _where_and_when(
     x: Traits, a: NDArray[np.int64], y: Traits, b: NDArray[np.int64], matching: Matching
 ) -> dict[str, Any]:
+    """`evidence` but for what author, photos and words show."""
     both = x.kinds[a] * y.kinds[b]
     same_kind, group = both.sum(axis=1), both.argmax(axis=1).astype(np.int16)
     known: Bools = np.logical_and(x.top[a] >= 0, y.top[b] >= 0)

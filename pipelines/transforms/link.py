@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from pipelines.contracts import short_hash, ticket_id_of, ticket_no_of
@@ -144,7 +145,7 @@ def link(
         state.home[report.report_id] = made.ticket_id
         state.joined.setdefault(made.ticket_id, []).append((report.report_id, made, report.arrival))
         if acts.follows(made.ticket_id, report.report_id):
-            acts.joined(_row(report.report_id, made, report.arrival))
+            acts.joined(_row(state, report.report_id, made, report.arrival))
         if made.level != OPENED and any(m.ticket_id != made.ticket_id for m in fitting):
             _bridge(state, acts, report, made, fitting, stored)
         found.append(made)
@@ -155,9 +156,11 @@ def link(
     return found
 
 
-def _row(report_id: str, made: Link, arrival: int) -> Row:
-    why = f'{{"lewat":"{made.through}"}}' if made.through not in (None, made.ticket_id) else "{}"
-    return Row(report_id, made.ticket_id, made.level, made.score, why, arrival)
+def _row(state: State, report_id: str, made: Link, arrival: int) -> Row:
+    """The link as people's decisions see it: what was compared is told later (Row.because)."""
+    why = {"laporan": state.ids[made.other]} if made.other >= 0 else {}
+    why |= {"lewat": made.through} if made.through not in (None, made.ticket_id) else {}
+    return Row(report_id, made.ticket_id, made.level, made.score, orjson.dumps(why).decode(), arrival)
 
 
 def _opened(state: State, report: Asked, made: Link | None, evidence: int) -> Link:
@@ -262,7 +265,7 @@ def _bridge(
         if state.memory.fit([pair for pair in pairs if pair[0] != pair[1]]):
             why = f"laporan {report.report_id} cocok dengan keduanya"
             for one in (older, younger):
-                acts.watch(one, [*stored(one), *(_row(*made) for made in state.joined.get(one, ()))])
+                acts.watch(one, [*stored(one), *(_row(state, *made) for made in state.joined.get(one, ()))])
             act_id = short_hash("bridge", older, younger, str(report.arrival))
             at = datetime.fromtimestamp(state.said[here], UTC)
             acts.bridge(Act(report.arrival, act_id, "merge", older, younger, (), None, PIPELINE, why, at))

@@ -17,10 +17,12 @@ _LONG = re.compile(r"([a-z])\1{2,}")
 
 
 BELIEF = ("reported", "model", "model_unsure", "runner_up", "words", "words_enough", "unknown")
-BANDS = (
-    "here_m", "point_within", "point_beyond", "point_far", "point_off", "letters_slip", "letters_unclear", "kind_unlike",
-    "kind_doubtful", "kind_likely", "kind_same", "kind_sure", "later", "late", "text_some", "text_near",
+# Where each band of a kind of evidence begins; one does not begin before the other.
+RISING = (
+    ("here_m",), ("point_within", "point_beyond", "point_far", "point_off"), ("letters_slip", "letters_unclear"),
+    ("kind_unlike", "kind_doubtful", "kind_likely", "kind_same", "kind_sure"), ("later", "late"), ("text_some", "text_near"),
 )  # fmt: skip
+BANDS = tuple(name for names in RISING for name in names)
 
 
 @dataclass(frozen=True, slots=True)

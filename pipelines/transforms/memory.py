@@ -107,7 +107,7 @@ class Memory:
     def _at(self, places: NDArray[np.int64], *, lists: bool = True) -> Traits:
         """Traits of reports at any places."""
         shelf = np.array([s.begin for s in self.shelves]).searchsorted(places, side="right") - 1
-        which = distinct(shelf) if len(places) else np.zeros(1, np.int64)
+        which = distinct(shelf) if len(places) else np.zeros(1, np.int64)  # no rows of some shelf
         parts = [self.shelves[n].traits.take(places[shelf == n] - self.shelves[n].begin, lists=lists) for n in which]
         if len(parts) == 1:
             return parts[0]

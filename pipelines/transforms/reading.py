@@ -80,16 +80,17 @@ def traits(reports: Reports, *, groups: Mapping[str, str], areas: Mapping[str, s
     mark, more = _marks(reports, heard.beside, matching)
     about, shares = _kinds(reports, heard.spoken, groups, matching)
     photos, pictures = _photos(strings("attachments"))
-    columns: list[Any] = [
-        _seconds(reports), x, y, spread, _each(strings("kelurahan_code"), _code), way, *alike,
-        _each(strings("house_number"), _first_number), _each(strings("block"), hashed),
-        *(_arrow(reports, name).cast(pa.int64()).fill_null(0) for name in ("rt", "rw")), mark, more,
-        _each(strings("author_key"), hashed), heard.unfixed.astype(np.int64), _lists(heard.words), about, shares, photos, pictures,
-    ]  # fmt: skip
-    made = [
-        c.cast(f.type) if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, TRAITS, strict=True)
-    ]
-    return pa.table(made, schema=TRAITS)
+    rt, rw = (_arrow(reports, name).cast(pa.int64()).fill_null(0) for name in ("rt", "rw"))
+    columns: dict[str, Any] = {
+        "said_at": _seconds(reports), "x": x, "y": y, "spread": spread, "area": _each(strings("kelurahan_code"), _code),
+        "way": way, "way_alike": alike[0], "way_kind": alike[1], "way_letters": alike[2],
+        "house": _each(strings("house_number"), _first_number), "block_no": _each(strings("block"), hashed), "rt_no": rt,
+        "rw_no": rw, "mark": mark, "mark_more": more, "author": _each(strings("author_key"), hashed),
+        "unfixed": heard.unfixed.astype(np.int64), "words": _lists(heard.words), "groups": about, "shares": shares,
+        "photos": photos, "pictures": pictures,
+    }  # fmt: skip
+    made = ((columns[f.name], f.type) for f in TRAITS)
+    return pa.table([c.cast(t) if isinstance(c, pa.Array) else pa.array(c, t) for c, t in made], schema=TRAITS)
 
 
 # --- columns ---------------------------------------------------------------------------------
@@ -144,7 +145,8 @@ def _points(reports: Reports, matching: Matching) -> tuple[pa.Array, pa.Array, p
     codes, channels = _coded(_strings(reports, "channel"))
     off = np.array([*(matching.pins.get(c, matching.pin_m) for c in channels), matching.pin_m], dtype=float)[codes]
     extra = _strings(reports, "extra")
-    for row in _rows(pc.fill_null(pc.match_substring(extra, '"accuracy_m"'), False)).tolist():
+    told = pc.fill_null(pc.match_substring(extra, '"accuracy_m"'), False)
+    for row in _rows(pc.and_(there, told)).tolist():
         accuracy = orjson.loads(extra[row].as_py()).get("accuracy_m")
         if isinstance(accuracy, int | float):
             off[row] = min(max(float(accuracy), _NEAR), _FAR)

@@ -18,7 +18,8 @@ from scipy import sparse
 from pipelines.transforms.matching import Matching
 from pipelines.transforms.traits import Ragged, distinct
 
-# Of each byte of a text: itself in lower case where it is part of a word, else 0. Letters are a to z: Indonesian has no others.
+# Of each byte of a text: itself in lower case where it is part of a word, else 0. Letters are a to z: Indonesian has no
+# others, and one that only turns into them in lower case (the Turkish dotted I) ends a word here.
 _LOWER = np.array([ord(chr(b).lower()) if b < 128 and chr(b).isalnum() else 0 for b in range(256)], dtype=np.uint8)
 
 

@@ -184,3 +184,32 @@ def test_what_is_left_out_before_it_is_compared_is_what_would_be_against(one: Ro
     x = read(one, other)
     left_out = likeness._barred(x, np.array([0]), x, np.array([1]), MATCHING)[0]
     assert not left_out or shown(one, other)["against"]
+
+
+def test_words_that_are_left_out_of_comparing_would_have_changed_no_level_and_no_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = "kemarin sore begini dan pagi ini juga sama seperti minggu lalu"  # speaks of no matter
+    texts = ("", LONG, f"{LONG} pak", plain, f"{plain} katanya sudah selesai")
+    kinds, files = (None, "jalan", "pohon"), ([], [{"sha256": "a"}])
+    x = read(*(
+        report(text, kind=kind, files=some, author_key=author, hours=hours, **SPOT)
+        for text in texts for kind in kinds for some in files for author, hours in ((None, 0), ("a", 30))
+    ))  # fmt: skip
+    a, b = (side.ravel() for side in np.indices((len(x), len(x))))
+    found = likeness.compare(x, a, x, b, MATCHING)
+    assert {likeness.LEVELS[n] for n in np.unique(found.level) if n != likeness.NONE} == PAIRS.keys()
+    seen = likeness.evidence(x, a, x, b, MATCHING)
+    assert (seen["kind_other"] & seen["unfixed"] & seen["text_near"]).any()
+    some, compared = likeness._texts, list[int]()
+
+    def all_of_them(shown: Any, x: Any, a: Any, y: Any, b: Any, matching: Any, asked: Any) -> None:
+        compared.append(len(a) - len(asked))
+        some(shown, x, a, y, b, matching, np.arange(len(a)))
+
+    monkeypatch.setattr(likeness, "_texts", all_of_them)
+    whole = likeness.compare(x, a, x, b, MATCHING)
+    assert sum(compared) > 0
+    assert {n: getattr(found, n).tolist() for n in found.__slots__} == {
+        n: getattr(whole, n).tolist() for n in whole.__slots__
+    }
